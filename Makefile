@@ -1,0 +1,81 @@
+# make             build/canvass, optimised
+# make MODE=asan   build/asan/canvass; also debug, tsan, cover
+# make test        unit tests and black-box tests (MODE=asan: under sanitizers)
+# make lint bench install clean
+
+MODE   ?= release
+CC     ?= cc
+PREFIX ?= /usr/local
+PYTHON ?= /usr/bin/python3
+OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
+
+PKGS   := lua5.4 lua5.4-cjson libcurl sqlite3 libmicrohttpd libcjson openssl
+ifneq ($(filter-out clean install-deps,$(or $(MAKECMDGOALS),all)),)
+PKG_OK := $(shell pkg-config --exists $(PKGS) cmocka && echo yes)
+$(if $(PKG_OK),,$(error libraries are missing: run scripts/install-deps, or see what `pkg-config --print-errors --exists $(PKGS) cmocka' says))
+endif
+
+WARN   := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+          -Wvla -Wundef -Wformat=2 -Wno-overlength-strings
+OPT.release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+OPT.debug   := -O0 -g3
+OPT.asan    := -O1 -g3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+OPT.tsan    := -O1 -g3 -fsanitize=thread
+OPT.cover   := -O0 -g3 --coverage
+OPT    := $(or $(OPT.$(MODE)),$(error unknown MODE=$(MODE): use release, debug, asan, tsan or cover))
+
+ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Isrc -I$(OUT)/gen $(WARN) $(OPT) $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
+ALL_LIBS   := $(shell pkg-config --libs $(PKGS)) -lev -lpthread -lm $(LDLIBS)
+
+SRC     := $(sort $(wildcard src/*/*.c))
+LUA     := $(sort $(shell find lua -name '*.lua'))
+OBJ     := $(SRC:%.c=$(OUT)/%.o) $(OUT)/gen/builtin_lua.o
+LIB     := $(filter-out $(OUT)/src/cli/main.o,$(OBJ))
+TESTS   := $(sort $(wildcard tests/unit/test_*.c))
+TESTBIN := $(TESTS:%.c=$(OUT)/%)
+
+all: $(OUT)/canvass
+
+$(OUT)/canvass: $(OBJ)
+	$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
+
+$(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libcanvass.a
+	$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS) $(shell pkg-config --libs cmocka)
+
+$(OUT)/libcanvass.a: $(LIB)
+	@rm -f $@
+	ar rcs $@ $^
+
+$(OUT)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUT)/gen/builtin_lua.c: $(LUA) scripts/embed
+	@mkdir -p $(@D)
+	scripts/embed $(LUA) > $@
+
+$(OUT)/gen/builtin_lua.o: $(OUT)/gen/builtin_lua.c
+	$(CC) -std=c11 -Isrc $(OPT) -c -o $@ $<
+
+unit-tests: $(TESTBIN)
+
+test: $(OUT)/canvass $(TESTBIN)
+	scripts/run-tests $(OUT) $(PYTHON)
+
+lint:
+	scripts/check-layers
+	@set -e; for h in src/*/*.h; do $(CC) $(ALL_CFLAGS) -Werror -fsyntax-only -x c $$h; done
+	luacheck --quiet --config .luacheckrc lua examples
+
+bench: $(OUT)/canvass
+	scripts/bench $(OUT)
+
+install: $(OUT)/canvass
+	install -Dm755 $< $(DESTDIR)$(PREFIX)/bin/canvass
+
+clean:
+	rm -rf build
+
+-include $(OBJ:.o=.d) $(TESTBIN:%=%.d)
+.PHONY: all unit-tests test lint bench install clean
+.SECONDARY:

@@ -1,0 +1,95 @@
+/* engine.h -- runs plans: policy -> permits -> transport -> recorder.
+ *
+ * One engine holds the endpoints and their permits for the whole program; jobs come
+ * and go. The host calls engine_turn() when it was asked to (clock.wake_at) and
+ * after it has reported something; a turn starts whatever may start. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "core/selection.h"
+#include "engine/ports.h"
+
+struct engine *engine_new(const struct engine_ports *ports, struct region_table *table);
+void engine_free(struct engine *e);       /* cancels what is in flight, records nothing */
+
+/* ---- reports from the ports ---- */
+void engine_turn(struct engine *e);
+void engine_exchange_ended(struct engine *e, struct exchange *x, const struct response *r);
+void engine_durable(struct engine *e, uint64_t number);
+void engine_store_failed(struct engine *e, const char *error); /* stops everything; jobs end as failed */
+
+/* ---- jobs ---- */
+struct job_start {
+    const char *id;                 /* copied */
+    int64_t first_row;              /* row number of execution 0 */
+    const struct job_spec *spec;    /* borrowed until the job is freed */
+    struct plan *plan;              /* taken */
+    struct policy_port policy;
+    void (*ended)(void *ctx, struct engine_job *job); /* all rows durable; call engine_job_free() later */
+    void *ctx;
+};
+struct engine_job *engine_submit(struct engine *e, const struct job_start *start);
+void engine_job_free(struct engine_job *job); /* only after it has ended */
+
+enum stop_how {
+    STOP_DRAIN,                     /* start nothing more, let what is in flight end */
+    STOP_ABORT,                     /* close every socket now */
+};
+/* Idempotent; abort after drain is allowed. Open executions end `cancelled`, and the job with `state`. */
+void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state, const char *reason);
+
+/* ---- for policies ---- */
+/* Starts a selection; ready(token) follows when all of it has ended. Takes s. */
+void engine_run(struct engine_job *job, struct selection *s, void *token);
+void engine_sleep(struct engine_job *job, int64_t for_us, void *token);
+void engine_policy_ended(struct engine_job *job, const char *error); /* NULL: it ran to its end */
+
+/* ---- for eyes: plain counters, read between turns ---- */
+struct tally {
+    uint32_t by_status[STATUS_COUNT];
+    uint32_t planned;
+};
+
+struct endpoint_tally {             /* one endpoint within one job */
+    struct tally tally;
+    uint32_t cold_count, warm_count;/* succeeded attempts */
+    int64_t cold_us, warm_us;       /* their summed times, dispatch to end */
+    int64_t first_dispatch_us;      /* 0: not yet */
+    int64_t longest_idle_us;        /* between two requests */
+};
+
+struct question_tally {
+    struct tally tally;
+    int64_t first_dispatch_us, last_end_us; /* 0: not yet */
+};
+
+struct job_view {
+    const char *id;
+    enum job_state state;
+    const char *reason;             /* of a stop or a failed policy; NULL: none */
+    const struct plan *plan;
+    struct tally tally;
+    const struct question_tally *questions;  /* plan->question_count */
+    const struct endpoint_tally *endpoints;  /* plan->endpoint_count */
+    uint64_t posts, hops, attempts;
+    unsigned in_flight, max_in_flight;
+    int64_t first_dispatch_us, ended_us;     /* 0: not yet */
+    int64_t max_batch_gap_us;       /* from a question's end to the next one's first dispatch; -1: no such gap */
+    double cost;                    /* NAN: no price known */
+};
+void engine_job_view(const struct engine_job *job, struct job_view *out);
+
+struct endpoint_view {
+    const struct endpoint_spec *spec;
+    unsigned in_flight, limit;      /* limit in force now: slots, adaptive, cold */
+    unsigned backing_off, waiting;  /* executions; waiting: in line and not started, saturating */
+    bool cold;                      /* has not answered since it was last idle for `scaledown` */
+    int64_t held_until_us;          /* Retry-After; 0: open */
+    int breaker;                    /* enum breaker_state */
+    int64_t breaker_until_us;
+    int64_t oldest_dispatch_us;     /* of what is in flight; 0: none */
+};
+void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out);
+unsigned engine_in_flight(const struct engine *e, unsigned *peak);
+
+#endif

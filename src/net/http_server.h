@@ -1,0 +1,51 @@
+/* http_server.h -- an HTTP/1.1 server inside the loop (libmicrohttpd inside).
+ *
+ * A request is handed over whole, body included. The handler answers at once or
+ * later; while it is parked, a client that closes its connection is noticed. */
+#ifndef NET_HTTP_SERVER_H
+#define NET_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct loop;
+struct http_server;
+struct http_call;
+
+struct http_server_options {
+    const char *address;      /* "127.0.0.1"; an IPv4 or IPv6 literal */
+    uint16_t port;            /* 0: any free one */
+    size_t max_body_bytes;    /* a larger body is answered 413 */
+    unsigned max_connections; /* further ones are closed */
+    int64_t idle_us;          /* a connection silent this long between requests or inside one is closed; parked calls are not */
+    /* Called once the whole request is there. Answer with one of the http_reply functions, now or later. */
+    void (*handle)(void *ctx, struct http_call *call);
+    /* The client closed its connection before the reply; the call is gone when this returns. May be NULL. */
+    void (*abandoned)(void *ctx, struct http_call *call);
+    void *ctx;
+};
+
+MUST_USE struct http_server *http_server_new(struct loop *loop, const struct http_server_options *o, struct err *err);
+void http_server_free(struct http_server *s);   /* closes every connection; open calls get abandoned() */
+uint16_t http_server_port(const struct http_server *s);
+
+const char *http_call_method(const struct http_call *c);
+const char *http_call_path(const struct http_call *c);                      /* decoded, without the query */
+const char *http_call_query(const struct http_call *c, const char *name);   /* decoded; NULL: not there */
+const char *http_call_header(const struct http_call *c, const char *name);  /* NULL: not there */
+struct str http_call_body(const struct http_call *c);
+void http_call_set_user(struct http_call *c, void *user);
+void *http_call_user(const struct http_call *c);
+
+struct http_reply_header { const char *name, *value; };
+/* The call is gone after each of these. */
+void http_reply(struct http_call *c, int status, const char *content_type, struct str body,
+                const struct http_reply_header *headers, size_t header_count);
+void http_reply_reset(struct http_call *c);      /* TCP RST instead of an answer */
+void http_reply_truncated(struct http_call *c, int status, struct str body, size_t promised_bytes); /* Content-Length lies */
+
+#endif

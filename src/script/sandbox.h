@@ -1,0 +1,73 @@
+/* sandbox.h -- one Lua state in which a stranger's script can do no harm. Private to script/.
+ *
+ * Text chunks only; base (without load*, dofile, collectgarbage, warn), string, table, math, utf8,
+ * coroutine; require finds the built-in modules and files beside the script. Memory is capped by the allocator; CPU time by
+ * a count hook that, once the budget is gone, raises in every coroutine for every instruction, so that
+ * pcall cannot swallow it. Long C calls (string.rep, patterns, table.move ...) are bounded, and finalizers
+ * (__gc) refused, for the hook does not run there. A state that went over is doomed: every later call
+ * fails at once. Other states are unharmed. */
+#ifndef SCRIPT_SANDBOX_H
+#define SCRIPT_SANDBOX_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "script/limits.h"
+
+struct script;
+
+struct script_options {
+    const char *folder;                   /* where require and file readers look; NULL: nowhere */
+    const struct script_limits *limits;   /* NULL: the defaults */
+    void (*print)(void *ctx, const char *line); /* print(); NULL: dropped */
+    void *ctx;
+};
+
+struct script *script_new(const struct script_options *o);
+void script_free(struct script *s);       /* NULL is a no-op */
+lua_State *script_state(struct script *s);
+struct script *script_of(lua_State *L);   /* from any of its coroutines (lua_getextraspace) */
+bool script_doomed(const struct script *s);
+size_t script_memory(const struct script *s);
+
+/* A C module for require: open is called protected, once, and leaves the module on the stack. */
+void script_module(struct script *s, const char *name, lua_CFunction open);
+
+/* Makes every global the script sees read-only (writing one is an error naming it), and
+ * gives it the global `name` from the top of the stack (popped). */
+void script_global(struct script *s, const char *name);
+
+/* Runs a chunk; on success its one return value is on the stack of script_state(). The error holds
+ * file:line and a traceback. More or fewer than one value returned is an error. */
+bool script_run(struct script *s, const char *name, struct str text, struct err *err);
+
+/* lua_pcall with the budget of one call, a traceback in err, and the doomed check. On failure nothing is
+ * left on the stack; args are popped either way. */
+bool script_call(struct script *s, int nargs, int nresults, struct err *err);
+
+/* Resumes a coroutine with the budget of one call. */
+enum script_resumed { SCRIPT_DONE, SCRIPT_YIELDED, SCRIPT_FAILED };
+enum script_resumed script_resume(struct script *s, lua_State *co, int nargs, int *nresults, struct err *err);
+
+/* The files read so far through require and script_read(), in order: for resume and the table's hash.
+ * Names are relative to the folder. Lives as long as s. */
+struct script_file { const char *name; struct str text; };
+size_t script_files(const struct script *s, const struct script_file **out);
+
+/* Reads a file below the folder (no absolute path, no "..", no link that leaves it), at most max_bytes. The text lives as long as s. */
+bool script_read(struct script *s, const char *relative, size_t max_bytes, struct str *out, struct err *err);
+
+/* Reads any file the caller names, for the first script itself. The caller frees *text. */
+bool read_file(const char *path, size_t max_bytes, char **text, size_t *len, struct err *err);
+
+/* Pushes / reads JSON without raising: false with err on malformed input, depth over 100, or out of memory. JSON null is the
+ * light userdata NULL (json.null in scripts), an empty array keeps being one. */
+bool script_push_json(struct script *s, struct str json, struct err *err);
+struct buf;
+bool script_add_json(struct script *s, int index, struct buf *out, struct err *err); /* sorted keys; 1, not 1.0, for integral numbers */
+
+#endif

@@ -1,0 +1,105 @@
+/* store.h -- what is kept: jobs, executions, attempts, region revisions, control log.
+ *
+ * Writes go to one writer thread that puts all that has queued up into one
+ * durable transaction; the loop thread never waits for a disk. Nothing
+ * in this interface is SQLite's, so another database can stand behind it.
+ *
+ * Ids are text and nest: job "bias-detection-3", execution "bias-detection-3.42" (42 is its number in
+ * the plan, from 1), attempt "bias-detection-3.42.1". */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "core/plan.h"
+#include "engine/ports.h"
+
+struct store;
+
+struct store_options {
+    void *ctx;
+    void (*wake)(void *ctx);                            /* any thread: call store_poll() on the loop thread soon */
+    void (*durable)(void *ctx, uint64_t number);        /* from store_poll(): all up to number is on disk */
+    void (*failed)(void *ctx, const struct err *err);   /* from store_poll(), once: nothing is written any more */
+};
+
+/* Creates or migrates the file (schema by user_version), refuses a newer one, a file that is not a
+ * canvass database, a read-only or locked one; the error says what to do. */
+MUST_USE struct store *store_open(const char *path, const struct store_options *o, struct err *err);
+/* Writes what is queued, stops the threads. False if something could not be written. */
+bool store_close(struct store *s, struct err *err);
+
+/* Records queue up on the loop thread; store_flush() hands them to the writer. Call it at the end of each turn. */
+void store_flush(struct store *s);
+void store_poll(struct store *s);                       /* runs the callbacks that are due */
+void store_recorder(struct store *s, struct recorder_port *out);
+
+struct accepted {
+    char job_id[128];
+    int64_t first_row;
+    int64_t revision;      /* of the region table, recorded if its hash was new */
+};
+
+/* A job with its questions and one row per planned execution, all pending, in one transaction. The plan, its
+ * job and table must stay until done() has run (from store_poll()); error is NULL on success. */
+void store_accept(struct store *s, const struct plan *plan, const char *author,
+                  void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx);
+
+/* ---- reading: a connection of its own, read-only, one thread at a time ---- */
+struct reader;
+
+struct value {
+    enum { VALUE_NULL, VALUE_INTEGER, VALUE_REAL, VALUE_TEXT } type;
+    int64_t integer;
+    double real;
+    struct str text;       /* of TEXT; lives until the row callback returns */
+};
+
+/* False ends the query early, without an error. */
+typedef bool reader_row(void *ctx, int columns, const char *const *names, const struct value *values);
+
+/* The file must exist and be a canvass database of this version or an older one. */
+MUST_USE struct reader *reader_open(const char *path, struct err *err);
+void reader_close(struct reader *r);
+
+/* Any one SQL statement that only reads; values are bound to ?1 ?2 ... as text (NULL binds NULL). A statement that
+ * would write, attach, or is more than one is an error. Stops with an error after timeout_us (0: never). */
+bool reader_sql(struct reader *r, const char *sql, const char *const *bind, int bind_count, int64_t timeout_us,
+                reader_row *row, void *ctx, struct err *err);
+
+struct job_summary {       /* counted from rows, never kept */
+    char id[128], name[128], policy[64], owner[64], submitted_by[64];
+    enum job_state state;
+    double created_at, started_at, ended_at, timeout_s; /* NAN: NULL */
+    int64_t revision, planned, by_status[STATUS_COUNT], posts, hops, attempts;
+    int64_t max_in_flight;
+    double max_batch_gap_s; /* NAN: no two batches one after another */
+    double cost;           /* NAN: no price known */
+};
+/* False with ERR_USAGE when there is no such job; the error names the nearest ids. "last" is the newest job. */
+bool reader_job(struct reader *r, const char *job_id, struct job_summary *out, struct err *err);
+/* Newest first. */
+bool reader_jobs(struct reader *r, bool (*each)(void *ctx, const struct job_summary *job), void *ctx, struct err *err);
+
+/* Rows of the executions table in plan order, each column as the schema names it. Every filter may be NULL. */
+struct execution_filter {
+    const char *job_id, *question_id, *model_id, *region, *status, *class;
+    int64_t limit, offset; /* limit 0: all */
+    bool with_prompt;      /* adds a column `prompt` */
+};
+bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err);
+
+/* ---- between processes ---- */
+/* Writes a request into control_log; the process that owns the job sees it by store_watch_control(). When no
+ * living process owns the job its open rows become cancelled at once. *alive_pid: the owner's, 0: nobody.
+ * changed: false when the job had ended already. */
+bool store_request_cancel(const char *path, const char *job_id, const char *author, const char *reason, int *alive_pid,
+                          bool *changed, struct err *err);
+
+/* Looks, on the reader thread and at most twice a second, for control requests of the job; request() runs from store_poll(). */
+void store_watch_control(struct store *s, const char *job_id,
+                         void (*request)(void *ctx, const char *action, const char *author, const char *reason), void *ctx);
+
+#endif
