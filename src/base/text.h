@@ -18,7 +18,7 @@ void text_add_utf8(struct buf *out, struct str s);
 
 /* Appends s for a terminal or a log line: control characters (C0, C1, DEL), bidi
  * controls and invalid UTF-8 become visible (\n as a space when one_line, else
- * kept; others as U+FFFD), and it is cut at `columns` columns (0: never cut)
+ * kept; TAB as a space, \r\n as \n; others as U+FFFD), and it is cut at `columns` columns (0: never cut)
  * with an ellipsis. Returns the columns used. */
 size_t text_add_plain(struct buf *out, struct str s, size_t columns, bool one_line);
 
