@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/timeutil.h"
 #include "core/region_table.h"
+
+#define ADAPTIVE_DEBOUNCE_US (5 * SECOND_US)
 
 struct adaptive {
     struct adaptive_rule rule;

@@ -12,6 +12,7 @@ struct rate {
     int64_t arrival_us;  /* when the next start is due if starts came evenly */
 };
 
+/* r is zeroed or was set before: a lower rate keeps what was started, a higher one starts afresh. */
 void rate_set(struct rate *r, double per_minute);
 int64_t rate_next_us(const struct rate *r, int64_t now_us); /* when a start is allowed: now_us or later */
 void rate_take(struct rate *r, int64_t now_us);             /* only when rate_next_us() <= now_us */
