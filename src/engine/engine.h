@@ -16,7 +16,7 @@ void engine_free(struct engine *e);       /* cancels what is in flight, records 
 void engine_turn(struct engine *e);
 void engine_exchange_ended(struct engine *e, struct exchange *x, const struct response *r);
 void engine_durable(struct engine *e, uint64_t number);
-void engine_store_failed(struct engine *e, const char *error); /* stops everything; jobs end as failed */
+void engine_store_failed(struct engine *e, const char *error); /* closes every socket; jobs end as failed, unrecorded */
 
 /* ---- jobs ---- */
 struct job_start {
@@ -43,6 +43,7 @@ void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state
 void engine_run(struct engine_job *job, struct selection *s, void *token);
 void engine_sleep(struct engine_job *job, int64_t for_us, void *token);
 void engine_policy_ended(struct engine_job *job, const char *error); /* NULL: it ran to its end */
+int64_t engine_job_now_us(const struct engine_job *job); /* of the clock port: canvass.now() */
 
 /* ---- for eyes: plain counters, read between turns ---- */
 struct tally {
@@ -67,6 +68,7 @@ struct job_view {
     const char *id;
     enum job_state state;
     const char *reason;             /* of a stop or a failed policy; NULL: none */
+    bool policy_failed;             /* the reason is the policy's error */
     const struct plan *plan;
     struct tally tally;
     const struct question_tally *questions;  /* plan->question_count */

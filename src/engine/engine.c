@@ -1,0 +1,197 @@
+#include "engine/engine.h"
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/timeutil.h"
+#include "engine/state.h"
+
+int64_t engine_now(const struct engine *e)
+{
+    return e->ports.clock.now_us(e->ports.clock.ctx);
+}
+
+double engine_unix_s(const struct engine *e, int64_t at_us)
+{
+    return at_us ? e->ports.clock.unix_zero_s + (double)at_us / (double)SECOND_US : NAN;
+}
+
+/* Asks for a turn now. Once is enough, and within a turn not needed. */
+void engine_poke(struct engine *e)
+{
+    if (e->turning || e->woken)
+        return;
+    e->woken = true;
+    e->ports.clock.wake_at(e->ports.clock.ctx, engine_now(e));
+}
+
+void engine_await(struct engine *e, struct await *a, uint64_t number)
+{
+    if (number <= e->durable) { /* a recorder that keeps nothing may say so at once */
+        engine_poke(e);
+        number = e->durable;
+    }
+    a->number = number;
+    list_push(&e->awaiting, &a->link);
+}
+
+void engine_tell(struct engine *e, const struct event *event)
+{
+    if (e->ports.observer.event)
+        e->ports.observer.event(e->ports.observer.ctx, event);
+}
+
+static void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_spec *spec)
+{
+    const struct region_spec *region = &e->table->regions[spec->region];
+    *ep = (struct endpoint){.engine = e, .spec = spec};
+    gate_init(&ep->gate, e, spec->id, 1, spec->rate_per_minute);
+    ep->gate.endpoint = ep;
+    ep->region = region->in_flight ? &e->regions[spec->region] : NULL;
+    ep->group = spec->group == NO_INDEX ? NULL : &e->groups[spec->group];
+    breaker_init(&ep->breaker, &spec->breaker);
+    adaptive_init(&ep->adaptive, &spec->adaptive, spec->slots);
+    list_init(&ep->in_flight);
+}
+
+struct engine *engine_new(const struct engine_ports *ports, struct region_table *table)
+{
+    struct engine *e = mem_zalloc(sizeof *e);
+    e->ports = *ports;
+    e->table = region_table_ref(table);
+    rng_seed(&e->rng, ports->seed);
+    list_init(&e->ready);
+    list_init(&e->awaiting);
+    list_init(&e->jobs);
+    gate_init(&e->global, e, "global", table->in_flight, 0);
+    e->regions = mem_zalloc(table->region_count * sizeof *e->regions);
+    for (size_t i = 0; i < table->region_count; i++)
+        gate_init(&e->regions[i], e, table->regions[i].id, table->regions[i].in_flight, 0);
+    e->groups = mem_zalloc(table->group_count * sizeof *e->groups);
+    for (size_t i = 0; i < table->group_count; i++)
+        gate_init(&e->groups[i], e, table->groups[i].name, table->groups[i].in_flight, table->groups[i].rate_per_minute);
+    e->endpoints = mem_zalloc(table->endpoint_count * sizeof *e->endpoints);
+    for (size_t i = 0; i < table->endpoint_count; i++)
+        endpoint_init(e, &e->endpoints[i], &table->endpoints[i]);
+    return e;
+}
+
+void engine_free(struct engine *e)
+{
+    if (!e)
+        return;
+    while (!list_empty(&e->jobs)) {
+        struct engine_job *job = container_of(e->jobs.next, struct engine_job, link);
+        job_fail(job, "the program ends");
+        job->over = true;
+        engine_job_free(job);
+    }
+    gate_done(&e->global);
+    for (size_t i = 0; i < e->table->region_count; i++)
+        gate_done(&e->regions[i]);
+    for (size_t i = 0; i < e->table->group_count; i++)
+        gate_done(&e->groups[i]);
+    for (size_t i = 0; i < e->table->endpoint_count; i++)
+        gate_done(&e->endpoints[i].gate);
+    timers_done(&e->timers);
+    free(e->endpoints);
+    free(e->regions);
+    free(e->groups);
+    region_table_unref(e->table);
+    free(e);
+}
+
+static bool tell_durable(struct engine *e)
+{
+    bool told = false;
+    while (!list_empty(&e->awaiting)) {
+        struct await *a = container_of(e->awaiting.next, struct await, link);
+        if (a->number > e->durable)
+            break;
+        list_unlink(&a->link);
+        a->durable(a);
+        told = true;
+    }
+    return told;
+}
+
+void engine_durable(struct engine *e, uint64_t number)
+{
+    assert(number >= e->durable);
+    e->durable = number;
+    engine_poke(e);
+}
+
+void engine_turn(struct engine *e)
+{
+    e->woken = false;
+    e->turning = true;
+    for (bool busy = true; busy && !e->store_failed;) {
+        busy = tell_durable(e);
+        busy |= timers_fire(&e->timers, engine_now(e));
+        for (struct list *it = e->jobs.next, *next; it != &e->jobs; it = next) {
+            next = it->next;
+            struct engine_job *job = container_of(it, struct engine_job, link);
+            busy |= job_ready_policies(job);
+        }
+        busy |= !list_empty(&e->ready);
+        lines_pump(e);
+    }
+    e->turning = false;
+    for (struct list *it = e->jobs.next, *next; it != &e->jobs; it = next) {
+        next = it->next;
+        job_settle(container_of(it, struct engine_job, link));
+    }
+    int64_t next_us = timers_next_us(&e->timers);
+    if (next_us != NEVER_US && !e->woken)
+        e->ports.clock.wake_at(e->ports.clock.ctx, next_us);
+}
+
+void engine_exchange_ended(struct engine *e, struct exchange *x, const struct response *r)
+{
+    live_exchange_ended(container_of(x, struct live, x), r);
+    engine_poke(e);
+}
+
+void engine_store_failed(struct engine *e, const char *error)
+{
+    if (e->store_failed)
+        return;
+    e->store_failed = true;
+    LIST_EACH(it, &e->jobs)
+        job_fail(container_of(it, struct engine_job, link), error);
+    engine_poke(e);
+}
+
+unsigned engine_in_flight(const struct engine *e, unsigned *peak)
+{
+    if (peak)
+        *peak = e->global.sema.peak;
+    return e->global.sema.used;
+}
+
+void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out)
+{
+    const struct endpoint *ep = &e->endpoints[index];
+    const struct list *oldest = ep->in_flight.next;
+    *out = (struct endpoint_view){
+        .spec = ep->spec,
+        .in_flight = ep->gate.sema.used,
+        .limit = endpoint_limit(ep),
+        .backing_off = ep->backing_off,
+        .cold = !ep->warm,
+        .held_until_us = ep->gate.sema.closed_until_us > engine_now(e) ? ep->gate.sema.closed_until_us : 0,
+        .breaker = (int)ep->breaker.state,
+        .breaker_until_us = ep->breaker.open_until_us,
+        .oldest_dispatch_us =
+            list_empty(&ep->in_flight) ? 0 : container_of(oldest, struct live, link)->dispatched_us,
+    };
+    LIST_EACH(it, &e->jobs) {
+        const struct engine_job *job = container_of(it, struct engine_job, link);
+        for (uint32_t i = 0; i < job->plan->endpoint_count; i++)
+            if (job->lines[i].endpoint == ep)
+                out->waiting += job->endpoints[i].tally.by_status[STATUS_PENDING];
+    }
+}

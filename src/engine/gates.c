@@ -1,0 +1,207 @@
+/* Permits: which line may start its next execution, and who is told when one comes free.
+ *
+ * The rule that keeps everybody moving: a gate with a free permit and a waiter has called as
+ * many waiters as it has permits for. A permit that is kept for a called line is not given to
+ * another, so nobody barges; a called line that does not use it hands the call on. */
+#include <assert.h>
+
+#include "base/timeutil.h"
+#include "engine/state.h"
+
+static void gate_timer(struct timer *t)
+{
+    gate_call(container_of(t, struct gate, timer));
+}
+
+void gate_init(struct gate *g, struct engine *e, const char *name, unsigned limit, double rate_per_minute)
+{
+    *g = (struct gate){.engine = e, .timer.fire = gate_timer};
+    sema_init(&g->sema, name, limit, rate_per_minute);
+}
+
+void gate_done(struct gate *g)
+{
+    assert(list_empty(&g->sema.waiters));
+    timer_off(&g->engine->timers, &g->timer);
+}
+
+/* Would this gate let one more start, calls aside? If only time can tell, *retry_us is when. */
+static bool gate_open(struct gate *g, int64_t now_us, int64_t *retry_us)
+{
+    struct endpoint *ep = g->endpoint;
+    *retry_us = NEVER_US;
+    if (ep && ep->spec->paused)
+        return false;
+    if (ep && !breaker_allows(&ep->breaker, now_us)) {
+        if (ep->breaker.state == BREAKER_OPEN)
+            *retry_us = ep->breaker.open_until_us;
+        return false;
+    }
+    return sema_free_at(&g->sema, now_us, retry_us);
+}
+
+static bool gate_has_room(const struct gate *g)
+{
+    return g->sema.limit == 0 || g->sema.used + g->called < g->sema.limit;
+}
+
+void gate_call(struct gate *g)
+{
+    int64_t now_us = engine_now(g->engine), retry_us;
+    if (g->endpoint && g->endpoint->breaker.state == BREAKER_DEAD)
+        while (!list_empty(&g->sema.waiters)) /* each skips what it has */
+            line_wake(container_of(list_pop(&g->sema.waiters), struct line, link));
+    while (!list_empty(&g->sema.waiters)) {
+        if (!gate_open(g, now_us, &retry_us)) {
+            timer_set(&g->engine->timers, &g->timer, retry_us);
+            return;
+        }
+        if (!gate_has_room(g) || (g->sema.rate.per_minute > 0 && g->called))
+            return;
+        struct line *line = container_of(list_pop(&g->sema.waiters), struct line, link);
+        line->called_by = g;
+        g->called++;
+        list_push(&g->engine->ready, &line->link);
+        engine_poke(g->engine);
+    }
+}
+
+void gate_hold(struct gate *g, int64_t until_us)
+{
+    if (until_us > g->sema.closed_until_us)
+        g->sema.closed_until_us = until_us;
+    gate_call(g);
+}
+
+unsigned endpoint_limit(const struct endpoint *ep)
+{
+    return ep->warm ? adaptive_limit(&ep->adaptive) : 1;
+}
+
+void endpoint_update(struct endpoint *ep)
+{
+    ep->gate.sema.limit = endpoint_limit(ep);
+    gate_call(&ep->gate);
+}
+
+void endpoint_touch(struct endpoint *ep, int64_t now_us)
+{
+    if (ep->warm && list_empty(&ep->in_flight) && now_us - ep->last_used_us > ep->spec->scaledown_us) {
+        ep->warm = false;
+        ep->gate.sema.limit = endpoint_limit(ep);
+    }
+}
+
+/* The gates a line needs, its endpoint's first: that is where a full one should make it wait. */
+static size_t line_gates(struct line *line, struct gate *gates[5])
+{
+    size_t n = 0;
+    gates[n++] = &line->endpoint->gate;
+    if (line->endpoint->group)
+        gates[n++] = line->endpoint->group;
+    if (line->endpoint->region)
+        gates[n++] = line->endpoint->region;
+    if (line->job->gate.sema.limit)
+        gates[n++] = &line->job->gate;
+    gates[n++] = &line->job->engine->global;
+    return n;
+}
+
+void permits_release(struct line *line)
+{
+    struct gate *gates[5];
+    size_t count = line_gates(line, gates);
+    for (size_t i = 0; i < count; i++) {
+        sema_release(&gates[i]->sema);
+        gate_call(gates[i]);
+    }
+}
+
+/* Forgets that a gate called this line, and passes the call on. */
+static void line_uncall(struct line *line)
+{
+    struct gate *g = line->called_by;
+    if (g) {
+        line->called_by = NULL;
+        g->called--;
+        gate_call(g);
+    }
+}
+
+void line_leave(struct line *line)
+{
+    list_unlink(&line->link);
+    line_uncall(line);
+}
+
+void line_wake(struct line *line)
+{
+    if (list_empty(&line->link)) {
+        list_push(&line->job->engine->ready, &line->link);
+        engine_poke(line->job->engine);
+    }
+}
+
+static bool line_has_work(struct line *line)
+{
+    struct run *run;
+    struct cell cell;
+    if (line->job->stopping != JOB_GOES_ON)
+        return false;
+    if (line->endpoint->breaker.state == BREAKER_DEAD)
+        job_close_endpoint(line->job, line->position, CLASS_BREAKER_OPEN,
+                           "the endpoint kept failing: look at its earlier errors, then retry");
+    if (!list_empty(&line->due))
+        return true;
+    return line_next(line, &run, &cell) && line->backing_off < LINE_BACKING_OFF_MAX;
+}
+
+/* All permits or none. The line waits at the first gate that refuses; one that was called and refused goes first
+ * in line again, for it has waited longest. */
+static bool line_take_permits(struct line *line, int64_t now_us)
+{
+    struct gate *gates[5], *caller = line->called_by;
+    size_t count = line_gates(line, gates);
+    if (caller) {
+        line->called_by = NULL;
+        caller->called--;
+    }
+    endpoint_touch(line->endpoint, now_us);
+    for (size_t i = 0; i < count; i++) {
+        struct gate *g = gates[i];
+        int64_t retry_us;
+        bool first = g == caller || list_empty(&g->sema.waiters);
+        if (first && gate_open(g, now_us, &retry_us) && gate_has_room(g))
+            continue;
+        if (g == caller)
+            list_push_front(&g->sema.waiters, &line->link);
+        else
+            list_push(&g->sema.waiters, &line->link);
+        gate_call(g); /* arms its timer */
+        if (caller && caller != g)
+            gate_call(caller);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++)
+        sema_take(&gates[i]->sema, now_us);
+    breaker_started(&line->endpoint->breaker);
+    if (caller)
+        gate_call(caller); /* a paced gate calls one at a time */
+    return true;
+}
+
+void lines_pump(struct engine *e)
+{
+    while (!list_empty(&e->ready) && !e->store_failed) {
+        struct line *line = container_of(list_pop(&e->ready), struct line, link);
+        if (!line_has_work(line)) {
+            line_uncall(line);
+            continue;
+        }
+        if (!line_take_permits(line, engine_now(e)))
+            continue;
+        live_start(line);
+        if (line_has_work(line))
+            line_wake(line); /* at the end: the lines take turns */
+    }
+}

@@ -1,0 +1,228 @@
+/* state.h -- what the engine's files share. Private to engine/.
+ *
+ *   engine   endpoints and their gates, for all jobs
+ *   job      a plan, its policy, one line for each endpoint of the plan
+ *   run      a selection the policy has started; one part of it stands in each endpoint's line
+ *   line     one job's work at one endpoint: retries that are due, then the parts in order
+ *   live     an execution from its first dispatch until its last row is durable
+ *
+ * A line with work is in exactly one list: `ready`, or the waiters of the first gate that
+ * refused it. A line without work is in none. */
+#ifndef ENGINE_STATE_H
+#define ENGINE_STATE_H
+
+#include "base/list.h"
+#include "base/random.h"
+#include "core/adaptive.h"
+#include "core/breaker.h"
+#include "core/sema.h"
+#include "engine/engine.h"
+#include "engine/timers.h"
+
+/* A semaphore, the timer that looks again when time alone opens it, and the lines told to come. */
+struct gate {
+    struct sema sema;
+    struct engine *engine;
+    struct endpoint *endpoint; /* whose breaker and pause count too; NULL: not an endpoint's */
+    struct timer timer;
+    unsigned called;           /* lines moved to `ready` that have not tried yet */
+};
+
+struct endpoint {
+    struct engine *engine;
+    const struct endpoint_spec *spec;
+    struct gate gate;
+    struct gate *region, *group; /* NULL: no such cap */
+    struct breaker breaker;
+    struct adaptive adaptive;
+    bool warm;                 /* has answered and was not idle for `scaledown` since */
+    int64_t last_used_us;
+    unsigned backing_off;
+    struct list in_flight;     /* of struct live, oldest dispatch first */
+};
+
+/* Waits for a record to be durable. In engine->awaiting, oldest first. */
+struct await {
+    struct list link;
+    uint64_t number;
+    void (*durable)(struct await *a);
+};
+
+struct engine {
+    struct engine_ports ports;
+    struct region_table *table;
+    struct endpoint *endpoints; /* by spec->index */
+    struct gate *regions, *groups;
+    struct gate global;
+    struct timers timers;
+    struct list ready;          /* of struct line */
+    struct list awaiting;       /* of struct await */
+    struct list jobs;
+    struct rng rng;
+    uint64_t durable;           /* every record up to this number is on disk */
+    bool store_failed, turning;
+    bool woken;                 /* wake_at(now) was said since the last turn */
+};
+
+struct part {
+    struct list link;           /* in line->parts */
+    struct run *run;
+    uint64_t next;              /* in the selection's line of this endpoint */
+};
+
+struct run {
+    struct list link;           /* in job->runs, then job->ended_runs */
+    struct engine_job *job;
+    struct selection *selection;
+    void *token;
+    uint64_t remaining;         /* executions that have not ended, as far as the parts have looked */
+    int64_t queued_us;
+    struct part parts[];        /* one for each endpoint of the selection */
+};
+
+struct nap {
+    struct list link;           /* in job->naps */
+    struct timer timer;
+    struct engine_job *job;
+    void *token;
+};
+
+struct line {
+    struct list link;           /* engine->ready or gate->sema.waiters */
+    struct engine_job *job;
+    struct endpoint *endpoint;
+    uint32_t position;          /* of the endpoint in the plan */
+    struct gate *called_by;     /* its permit is kept for this line; NULL: none */
+    struct list parts;
+    struct list due;            /* of struct live: retries whose wait is over, first in first out */
+    struct list lives;          /* of struct live, all */
+    unsigned backing_off;
+    bool closed;                /* what was pending here has been skipped */
+};
+
+struct engine_job {
+    struct list link;           /* in engine->jobs */
+    struct engine *engine;
+    char *id;
+    int64_t first_row;
+    const struct job_spec *spec;
+    struct plan *plan;
+    struct policy_port policy;
+    void (*ended)(void *ctx, struct engine_job *job);
+    void *ctx;
+
+    uint8_t *status;            /* of each execution */
+    struct line *lines;         /* by position in the plan */
+    struct gate gate;           /* the job's own cap */
+    struct list runs, ended_runs, naps;
+    struct timer timeout;
+    struct await closing;       /* the job's last record */
+    enum job_state state;       /* final once it is decided */
+    enum { JOB_GOES_ON, JOB_DRAINS, JOB_STOPPED } stopping;
+    enum job_state stop_state;
+    char *reason;
+    bool policy_ended, policy_failed, closed, over;
+    unsigned live_count;
+
+    struct tally tally;
+    struct question_tally *questions;
+    struct endpoint_tally *endpoints;
+    uint64_t posts, hops, attempts;
+    unsigned in_flight, max_in_flight;
+    int64_t first_dispatch_us, ended_us, max_batch_gap_us;
+    int64_t last_batch;         /* the question whose batch started last; -1: none */
+    double cost;
+};
+
+enum { LINE_BACKING_OFF_MAX = 1000, REPOSTS_MAX = 5, HOPS_UNPACED = 100, REQUEST_BYTES_MAX = 16 << 20 };
+
+enum phase {
+    PHASE_RECORDING,            /* the attempt's row is on its way to disk */
+    PHASE_ASKING,               /* POST or GET in flight */
+    PHASE_HOP_RECORDING,        /* the result URL is on its way to disk */
+    PHASE_POLL_WAIT,            /* before the next GET */
+    PHASE_BACKING_OFF,
+    PHASE_DUE,                  /* first in its endpoint's line */
+    PHASE_ENDING,               /* its last row is on its way to disk */
+};
+
+struct live {
+    struct list link;           /* endpoint->in_flight while it holds permits, line->due when due, else none */
+    struct list in_line;        /* line->lives */
+    struct list watchers;       /* of struct watcher: further runs that wait for it */
+    struct line *line;
+    struct run *run;
+    struct cell cell;
+    uint64_t n;
+    enum phase phase;
+    struct await await;
+    struct timer timer;         /* what it is for depends on the phase */
+    struct exchange x;
+    struct buf body;            /* the same bytes for each attempt */
+    char *result_url, *post_url;/* the latest; post_url: after a 307 or 308 */
+    bool on_result_url, cold;
+    unsigned attempt, attempt_hops, posts, hops, polls, reposts;
+    int64_t queued_us;
+    int64_t started_us;         /* first POST of the execution; 0: not yet */
+    int64_t dispatched_us;      /* POST of this attempt; 0: not yet */
+    int64_t sent_us;            /* of the exchange in flight */
+    int64_t first_byte_us, ended_us;
+    int64_t poll_wait_us;       /* after the hop is durable */
+    uint64_t bytes_in, bytes_out;
+    enum status end_status;
+    enum failure_class class;   /* of the last failure */
+    char error[sizeof(((struct outcome *)0)->error)];
+    double cost;
+    char trace_id[160];
+};
+
+struct watcher {
+    struct list link;
+    struct run *run;
+};
+
+/* ---- gates.c ---- */
+void gate_init(struct gate *g, struct engine *e, const char *name, unsigned limit, double rate_per_minute);
+void gate_done(struct gate *g);
+void gate_call(struct gate *g);               /* moves as many waiters to ready as may start */
+void gate_hold(struct gate *g, int64_t until_us);
+unsigned endpoint_limit(const struct endpoint *ep);
+void endpoint_update(struct endpoint *ep);    /* the limit or the breaker may have changed */
+void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
+void permits_release(struct line *line);
+void line_wake(struct line *line);            /* there may be work */
+void line_leave(struct line *line);           /* out of the list it is in */
+void lines_pump(struct engine *e);            /* starts all that may start */
+
+/* ---- runs.c ---- */
+/* The next execution of the line that is pending, not yet started. Passes over what has ended. */
+bool line_next(struct line *line, struct run **run, struct cell *cell);
+void line_started(struct line *line);         /* the one line_next() showed */
+void run_count_down(struct run *run);
+void runs_free(struct engine_job *job);
+bool job_ready_policies(struct engine_job *job);
+void nap_free(struct nap *nap);
+
+/* ---- live.c ---- */
+void live_start(struct line *line);           /* permits are held; line_next() or due says what */
+void live_stop(struct live *live, enum failure_class class, const char *reason);
+void live_give_up(struct live *live);         /* between attempts: the last failure stands */
+void live_free(struct live *live);
+void live_exchange_ended(struct live *live, const struct response *r);
+
+/* ---- job.c ---- */
+void job_move(struct engine_job *job, struct cell cell, enum status to);
+void job_close_endpoint(struct engine_job *job, uint32_t position, enum failure_class class, const char *reason);
+void job_dispatched(struct engine_job *job, const struct live *live, int64_t now_us);
+void job_execution_ended(struct live *live);
+void job_settle(struct engine_job *job);      /* ends it when nothing is left to do */
+void job_fail(struct engine_job *job, const char *reason); /* the store is gone */
+
+/* ---- engine.c ---- */
+int64_t engine_now(const struct engine *e);
+double engine_unix_s(const struct engine *e, int64_t at_us); /* 0: NAN */
+void engine_poke(struct engine *e);
+void engine_await(struct engine *e, struct await *a, uint64_t number);
+void engine_tell(struct engine *e, const struct event *event);
+
+#endif
