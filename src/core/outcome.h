@@ -62,14 +62,16 @@ enum action {
 struct outcome {
     enum action action;
     enum failure_class class;
-    const char *url;      /* FOLLOW, REPOST: points into the response or the answer */
+    const char *url;      /* FOLLOW, REPOST: points into the response or the answer, or is the endpoint's own;
+                           * FOLLOW on a result URL: NULL is that same URL again */
     int64_t wait_us;      /* FOLLOW, RETRY: what the server asked for; -1: it did not */
-    bool next_hop;        /* FOLLOW: the answer gave a URL (303, Location); else the same is polled again */
+    bool next_hop;        /* FOLLOW: the answer gave a URL (303, Location); else the same is polled again (an
+                           * adapter's poll_url on a result URL counts as the same) */
     bool refused;         /* 429 or 503: the endpoint's adaptive limit goes down */
     bool hold_endpoint;   /* 429 with Retry-After: nobody asks the endpoint (and its group) before wait_us */
     bool counts_as_failure; /* for the breaker */
     bool quota;           /* the breaker of the whole group opens for good */
-    char error[512];      /* for people; empty on success */
+    char error[512];      /* for people; empty on success, and on a FOLLOW or REPOST as it should be */
 };
 
 /* The rules in order, as in the design, section 5 and 12. `on_result_url`: the exchange was a GET of a
