@@ -1,0 +1,135 @@
+#include "sim/fleet_stats.h"
+
+#include <assert.h>
+#include <cjson/cJSON.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+void credentials_count(struct credentials_seen *c, const char *path)
+{
+    c->total++;
+    char key[CREDENTIAL_PATH_BYTES];
+    snprintf(key, sizeof key, "%s", path);
+    size_t i = 0;
+    while (i < c->path_count && strcmp(c->paths[i].path, key) != 0)
+        i++;
+    if (i == CREDENTIAL_PATHS_MAX)
+        return;
+    if (i == c->path_count) {
+        memcpy(c->paths[i].path, key, sizeof key);
+        c->paths[i].count = 0;
+        c->path_count++;
+    }
+    c->paths[i].count++;
+}
+
+static void add_count(cJSON *o, const char *name, uint64_t n)
+{
+    cJSON_AddNumberToObject(o, name, (double)n);
+}
+
+/* Simulated seconds; null for what has not happened. */
+static void add_instant(cJSON *o, const char *name, int64_t at_us)
+{
+    if (at_us == NEVER_US)
+        cJSON_AddNullToObject(o, name);
+    else
+        cJSON_AddNumberToObject(o, name, (double)at_us / 1e6);
+}
+
+static void add_counts(cJSON *o, const struct fleet_counts *c, uint64_t credentials)
+{
+    add_count(o, "posts", c->posts);
+    add_count(o, "gets", c->gets);
+    add_count(o, "open", c->open);
+    add_count(o, "max_open", c->max_open);
+    add_count(o, "answered", c->answered);
+    add_count(o, "redirects", c->redirects);
+    add_count(o, "overflows", c->overflows);
+    add_count(o, "failed", c->failed);
+    add_count(o, "aborted", c->aborted);
+    add_count(o, "calls_done", c->calls_done);
+    add_count(o, "calls_cancelled", c->calls_cancelled);
+    add_count(o, "cold_starts", c->cold_starts);
+    cJSON_AddNumberToObject(o, "busy_s", (double)c->busy_us / 1e6);
+    add_count(o, "credentials_seen", credentials);
+    cJSON *faults = cJSON_AddObjectToObject(o, "faults");
+    for (int what = 0; what < FAULT_KINDS; what++)
+        if (c->faults[what])
+            add_count(faults, fault_name((enum fault_what)what), c->faults[what]);
+}
+
+static void endpoint_name(const struct fleet_spec *spec, size_t endpoint, char name[512])
+{
+    snprintf(name, 512, "%s/%s", spec->endpoints[endpoint].region, spec->endpoints[endpoint].model);
+}
+
+static void add_endpoints(cJSON *o, const struct fleet_stats *stats)
+{
+    cJSON *endpoints = cJSON_AddObjectToObject(o, "endpoints");
+    for (size_t i = 0; i < stats->spec->endpoint_count; i++) {
+        char name[512];
+        endpoint_name(stats->spec, i, name);
+        cJSON *e = cJSON_AddObjectToObject(endpoints, name);
+        add_counts(e, fleet_counts(stats->fleet, i), stats->credentials->by_endpoint[i]);
+        struct fleet_load load = fleet_load_of(stats->fleet, i);
+        add_count(e, "containers", load.containers);
+        add_count(e, "starting", load.starting);
+        add_count(e, "busy", load.busy);
+        add_count(e, "waiting", load.waiting);
+    }
+}
+
+static void add_text(cJSON *o, const char *name, const char *text)
+{
+    struct buf clean;
+    buf_init(&clean, 4 * CREDENTIAL_PATH_BYTES);
+    text_add_utf8(&clean, str_from(text));
+    cJSON_AddStringToObject(o, name, buf_str(&clean).ptr);
+    buf_done(&clean);
+}
+
+static void add_log(cJSON *o, const struct fleet_stats *stats)
+{
+    cJSON *requests = cJSON_AddArrayToObject(o, "requests");
+    const struct request_record *r;
+    for (size_t i = 0; (r = request_log_at(stats->log, i)); i++) {
+        cJSON *item = cJSON_CreateObject();
+        char name[512];
+        endpoint_name(stats->spec, r->endpoint, name);
+        cJSON_AddStringToObject(item, "endpoint", name);
+        add_text(item, "question", r->head);
+        cJSON_AddStringToObject(item, "method", r->get ? "GET" : "POST");
+        add_instant(item, "arrived_s", r->arrived_us);
+        add_instant(item, "ended_s", r->ended_us);
+        cJSON_AddStringToObject(item, "ended", r->ended);
+        cJSON_AddItemToArray(requests, item);
+    }
+}
+
+void fleet_stats_write(const struct fleet_stats *stats, struct buf *json_out)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddNumberToObject(o, "speed", stats->speed);
+    add_instant(o, "now", fleet_now_us(stats->fleet));
+    add_instant(o, "first_post_at", fleet_first_post_us(stats->fleet));
+    add_instant(o, "last_answer_at", fleet_last_answer_us(stats->fleet));
+    add_counts(o, fleet_totals(stats->fleet), stats->credentials->total);
+    add_count(o, "rejected", stats->rejected);
+    add_count(o, "lost_results", stats->lost_results);
+    add_count(o, "health", stats->health);
+    cJSON *paths = cJSON_AddObjectToObject(o, "credentials_paths");
+    for (size_t i = 0; i < stats->credentials->path_count; i++)
+        add_count(paths, stats->credentials->paths[i].path, stats->credentials->paths[i].count);
+    add_endpoints(o, stats);
+    if (stats->log)
+        add_log(o, stats);
+    char *text = cJSON_PrintUnformatted(o);
+    assert(text);
+    buf_adds(json_out, text);
+    free(text);
+    cJSON_Delete(o);
+}
