@@ -1,0 +1,278 @@
+#include "store/accept.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "base/timeutil.h"
+#include "store/owner.h"
+#include "store/schema.h"
+
+enum { SPEC_MAX_BYTES = 16 * 1024 * 1024 };
+
+static void add_member(struct buf *json, const char *name)
+{
+    buf_addc(json, json->len > 1 ? ',' : '{');
+    text_add_json(json, str_from(name));
+    buf_addc(json, ':');
+}
+
+static void add_names(struct buf *json, const char *const *names, size_t count)
+{
+    buf_addc(json, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            buf_addc(json, ',');
+        text_add_json(json, str_from(names[i]));
+    }
+    buf_addc(json, ']');
+}
+
+static void add_models(struct buf *json, const struct job_spec *job)
+{
+    buf_addc(json, '[');
+    for (size_t i = 0; i < job->model_count; i++) {
+        const struct model_choice *m = &job->models[i];
+        buf_adds(json, i ? ",{\"id\":" : "{\"id\":");
+        text_add_json(json, str_from(m->model));
+        if (m->regions) {
+            buf_adds(json, ",\"regions\":");
+            add_names(json, m->regions, m->region_count);
+        }
+        buf_addc(json, '}');
+    }
+    buf_addc(json, ']');
+}
+
+/* The job as it was asked for, names as written: an empty list of models or regions means all. */
+static bool write_spec(struct buf *json, const struct job_spec *job, struct err *err)
+{
+    add_member(json, "name");
+    text_add_json(json, str_from(job->name));
+    add_member(json, "policy");
+    text_add_json(json, str_from(job->policy));
+    add_member(json, "models");
+    add_models(json, job);
+    add_member(json, "regions");
+    add_names(json, job->regions, job->region_count);
+    add_member(json, "parameters");
+    buf_adds(json, job->parameters ? job->parameters : "{}");
+    add_member(json, "samples");
+    buf_addf(json, "%u", job->samples);
+    add_member(json, "in_flight");
+    buf_addf(json, "%u", job->in_flight);
+    add_member(json, "timeout_s");
+    if (job->timeout_us)
+        buf_addf(json, "%.6g", (double)job->timeout_us / (double)SECOND_US);
+    else
+        buf_adds(json, "null");
+    add_member(json, "on_missing");
+    buf_adds(json, job->on_missing == ON_MISSING_SKIP ? "\"skip\"" : "\"wait\"");
+    add_member(json, "warm");
+    buf_adds(json, job->warm ? "true" : "false");
+    add_member(json, "settings");
+    buf_adds(json, job->settings ? job->settings : "{}");
+    buf_addc(json, '}');
+    return !json->full || err_set(err, ERR_CONFIG, "the job's description is longer than %d MiB (%s): make its parameters "
+                                  "and settings shorter", SPEC_MAX_BYTES / 1024 / 1024, job->name);
+}
+
+/* The smallest number the name has free. The write lock is held, so no other process can take the same. */
+static bool take_number(struct db *db, const char *name, int64_t *number, struct err *err)
+{
+    struct stmt *st = db_prepare(db,
+        "SELECT min(n) FROM (SELECT 1 AS n UNION ALL SELECT number + 1 FROM jobs WHERE name = ?1)"
+        " WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE name = ?1 AND number = n)", err);
+    if (!st)
+        return false;
+    bool row;
+    stmt_text(st, 1, name);
+    bool ok = stmt_next(st, &row, err);
+    if (ok)
+        *number = stmt_get_int(st, 0);
+    stmt_free(st);
+    return ok;
+}
+
+/* The newest revision if its hash is this table's, else a new one. */
+static bool take_revision(struct db *db, const struct region_table *table, const char *author, const char *reason,
+                          int64_t *revision, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "SELECT revision, hash FROM region_revisions ORDER BY revision DESC LIMIT 1", err);
+    if (!st)
+        return false;
+    bool row;
+    bool ok = stmt_next(st, &row, err);
+    int64_t newest = ok && row ? stmt_get_int(st, 0) : 0;
+    bool same = ok && row && strcmp(stmt_get_text(st, 1), table->hash) == 0;
+    stmt_free(st);
+    if (!ok || same) {
+        *revision = newest;
+        return ok;
+    }
+
+    st = db_prepare(db, "INSERT INTO region_revisions(revision, hash, source, author, reason, created_at)"
+                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)", err);
+    if (!st)
+        return false;
+    *revision = newest + 1;
+    stmt_int(st, 1, *revision);
+    stmt_text(st, 2, table->hash);
+    stmt_text(st, 3, table->source ? table->source : "");
+    stmt_text(st, 4, author);
+    stmt_text(st, 5, reason);
+    stmt_real(st, 6, unix_now_s());
+    ok = stmt_run(st, err);
+    stmt_free(st);
+    return ok;
+}
+
+/* Above every row that was ever used and still has an attempt, should somebody have deleted jobs by hand. */
+static bool take_rows(struct db *db, int64_t *first, struct err *err)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT max((SELECT coalesce(max(row), 0) FROM executions),"
+             " (SELECT coalesce(max(row), 0) / %d FROM attempts)) + 1", (int)ATTEMPTS_PER_EXECUTION);
+    return db_int(db, sql, first, err);
+}
+
+static bool insert_job(struct db *db, const struct plan *plan, int64_t number, const char *author,
+                       const struct accepted *a, struct str spec, struct err *err)
+{
+    struct stmt *st = db_prepare(db,
+        "INSERT INTO jobs(id, name, number, state, policy, created_at, timeout_s, revision, submitted_by, first_row, planned,"
+        " owner, owner_pid, owner_start, owner_boot, control_from, spec) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9,"
+        " ?10, ?11, ?12, ?13, ?14, (SELECT coalesce(max(id), 0) FROM control_log), ?15)", err);
+    if (!st)
+        return false;
+    const struct job_spec *job = plan->job;
+    struct owner self;
+    owner_self(&self);
+    char host[64] = "", owner[128];
+    gethostname(host, sizeof host - 1);
+    snprintf(owner, sizeof owner, "process %lld on %s", (long long)self.pid, host);
+
+    stmt_text(st, 1, a->job_id);
+    stmt_text(st, 2, job->name);
+    stmt_int(st, 3, number);
+    stmt_text(st, 4, job->policy ? job->policy : "");
+    stmt_real(st, 5, unix_now_s());
+    if (job->timeout_us)
+        stmt_real(st, 6, (double)job->timeout_us / (double)SECOND_US);
+    stmt_int(st, 7, a->revision);
+    stmt_text(st, 8, job->submitted_by ? job->submitted_by : author);
+    stmt_int(st, 9, a->first_row);
+    stmt_int(st, 10, (int64_t)plan->count);
+    stmt_text(st, 11, owner);
+    stmt_int(st, 12, self.pid);
+    stmt_int(st, 13, self.start);
+    stmt_text(st, 14, self.boot);
+    stmt_str(st, 15, spec);
+    bool ok = stmt_run(st, err);
+    stmt_free(st);
+    return ok;
+}
+
+static bool insert_files(struct db *db, const struct job_spec *job, const char *job_id, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", err);
+    if (!st)
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < job->source_count; i++) {
+        const struct source_file *file = &job->sources[i];
+        stmt_text(st, 1, job_id);
+        stmt_int(st, 2, (int64_t)i + 1);
+        stmt_text(st, 3, file->name);
+        stmt_str(st, 4, file->text.ptr ? file->text : STR(""));
+        ok = stmt_run(st, err);
+    }
+    stmt_free(st);
+    return ok;
+}
+
+static bool insert_questions(struct db *db, const struct job_spec *job, const char *job_id, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "INSERT INTO questions(job_id, id, position, prompt, expected, metadata)"
+                                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6)", err);
+    if (!st)
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < job->question_count; i++) {
+        const struct question *q = &job->questions[i];
+        stmt_text(st, 1, job_id);
+        stmt_text(st, 2, q->id);
+        stmt_int(st, 3, (int64_t)i + 1);
+        stmt_str(st, 4, q->prompt.ptr ? q->prompt : STR(""));
+        stmt_text(st, 5, q->expected);
+        stmt_text(st, 6, q->metadata);
+        ok = stmt_run(st, err);
+    }
+    stmt_free(st);
+    return ok;
+}
+
+/* In plan order, so that row first_row + n is execution n. Only what differs from the row before is bound. */
+static bool insert_executions(struct db *db, const struct plan *plan, const struct accepted *a, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "INSERT INTO executions(row, job_id, number, question_id, model_id, region, sample)"
+                                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", err);
+    if (!st)
+        return false;
+    bool ok = true;
+    stmt_text(st, 2, a->job_id);
+    for (uint64_t n = 0; ok && n < plan->count; n++) {
+        struct cell c = plan_cell(plan, n);
+        const struct endpoint_spec *e = plan_endpoint(plan, c.endpoint);
+        stmt_int(st, 1, a->first_row + (int64_t)n);
+        stmt_int(st, 3, (int64_t)n + 1);
+        if (c.endpoint == 0) {
+            stmt_text(st, 4, plan->job->questions[c.question].id);
+            stmt_int(st, 7, c.sample + 1);
+        }
+        stmt_text(st, 5, e->model);
+        stmt_text(st, 6, plan->table->regions[e->region].id);
+        ok = stmt_run(st, err);
+    }
+    stmt_free(st);
+    return ok;
+}
+
+static bool insert_all(struct db *db, const struct plan *plan, const char *author, struct str spec, struct accepted *out,
+                       struct err *err)
+{
+    const struct job_spec *job = plan->job;
+    int64_t number;
+    if (!take_number(db, job->name, &number, err))
+        return false;
+    int len = snprintf(out->job_id, sizeof out->job_id, "%s-%lld", job->name, (long long)number);
+    if (len >= (int)sizeof out->job_id)
+        return err_set(err, ERR_CONFIG, "the job's name is too long (%s): use at most %d characters", job->name,
+                       (int)sizeof out->job_id - 22);
+    char reason[160];
+    snprintf(reason, sizeof reason, "job %s", out->job_id);
+    return take_revision(db, plan->table, author, reason, &out->revision, err) &&
+           take_rows(db, &out->first_row, err) &&
+           insert_job(db, plan, number, author, out, spec, err) &&
+           insert_files(db, job, out->job_id, err) &&
+           insert_questions(db, job, out->job_id, err) &&
+           insert_executions(db, plan, out, err);
+}
+
+bool accept_job(struct db *db, const struct plan *plan, const char *author, struct accepted *out, struct err *err)
+{
+    struct buf spec;
+    struct accepted a = {0};
+    buf_init(&spec, SPEC_MAX_BYTES);
+    bool ok = write_spec(&spec, plan->job, err) && db_begin(db, err);
+    if (ok && !insert_all(db, plan, author, buf_str(&spec), &a, err)) {
+        db_rollback(db);
+        ok = false;
+    }
+    ok = ok && db_commit(db, err);
+    if (ok)
+        *out = a;
+    buf_done(&spec);
+    return ok;
+}

@@ -1,0 +1,69 @@
+/* internal.h -- the store itself, for the files that share its lock. */
+#ifndef STORE_INTERNAL_H
+#define STORE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "store/queue.h"
+#include "store/store.h"
+
+struct accept_task {
+    struct accept_task *next;
+    const struct plan *plan;
+    char *author;
+    void (*done)(void *ctx, const struct accepted *a, const struct err *error);
+    void *ctx;
+    bool ok;
+    struct accepted accepted;
+    struct err error;
+};
+
+struct tasks {
+    struct accept_task *first, **last; /* oldest first */
+};
+
+struct applier;
+struct db;
+struct watch;
+struct control_request;
+
+struct store {
+    char *path;
+    struct store_options options;
+    struct db *db;                 /* the writer's, once it runs */
+    struct applier *applier;
+    pthread_t writer, watcher;
+    bool watcher_runs;             /* the loop thread's */
+    uint64_t number;               /* the loop thread's: of the last record */
+
+    pthread_mutex_t lock;          /* for all that follows, and where queue.h says so */
+    pthread_cond_t work;           /* there is something for the writer */
+    pthread_cond_t room;           /* the queue has become shorter */
+    pthread_cond_t look;           /* the watcher should look at once, or stop */
+    struct queue queue;
+    uint64_t published_number, handled_number; /* handled: written, or dropped after a failure */
+    struct tasks asked, answered;
+    bool stopping;
+    bool wake_sent;                /* and not yet answered by store_poll() */
+    uint64_t durable, told_durable;
+    bool failed, told_failed;
+    struct err failure;
+    struct watch *watches;
+    struct control_request *requests, **requests_last;
+};
+
+/* store_open() with another patience for locks, for tests. */
+MUST_USE struct store *store_open_with(const char *path, const struct store_options *o, int busy_ms, struct err *err);
+
+/* Under the lock: true when wake() must be called once the lock is given back. */
+bool store_needs_wake(struct store *s);
+
+/* A thread that takes no signal: those are the loop's. */
+void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s);
+
+/* control.c */
+void control_poll(struct store *s);                            /* runs request() for what has come */
+void control_job_ended(struct store *s, const char *job_id);
+void control_stop(struct store *s);
+
+#endif

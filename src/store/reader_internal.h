@@ -1,0 +1,14 @@
+/* reader_internal.h -- the reading connection, for the files that ask it. */
+#ifndef STORE_READER_INTERNAL_H
+#define STORE_READER_INTERNAL_H
+
+#include "store/sqlite.h"
+
+struct reader {
+    struct db *db;
+};
+
+/* Hands each row to `row` until it returns false. Frees the statement. */
+bool reader_each(struct stmt *st, reader_row *row, void *ctx, struct err *err);
+
+#endif

@@ -1,0 +1,26 @@
+/* sqlite_private.h -- what the files around SQLite share. */
+#ifndef STORE_SQLITE_PRIVATE_H
+#define STORE_SQLITE_PRIVATE_H
+
+#include <sqlite3.h>
+
+#include "store/sqlite.h"
+
+struct db {
+    sqlite3 *raw;
+    char *path;
+    int busy_ms;
+    int64_t deadline_us;
+    struct stmt *begin, *commit;
+};
+
+struct stmt {
+    sqlite3_stmt *raw;
+    struct db *db;
+    int bind_code;      /* the first bind that failed since the last run */
+};
+
+/* Sets err from the connection's last code. Returns false. */
+bool db_problem(struct db *db, int code, struct err *err);
+
+#endif

@@ -1,0 +1,336 @@
+#include "store/store.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "store/accept.h"
+#include "store/apply.h"
+#include "store/internal.h"
+#include "store/owner.h"
+#include "store/recorder.h"
+#include "store/schema.h"
+#include "store/sqlite.h"
+
+/* Far more than is ever in flight. A disk that falls behind this much slows the loop, rather than filling the memory. */
+enum {
+    WAITING_MAX_BYTES = 512 * 1024 * 1024,
+    UNPUBLISHED_MAX_BYTES = 4 * 1024 * 1024, /* of one turn; more is published before the turn ends */
+};
+
+static void tasks_add(struct tasks *list, struct accept_task *t)
+{
+    t->next = NULL;
+    *list->last = t;
+    list->last = &t->next;
+}
+
+static struct accept_task *tasks_take_all(struct tasks *list)
+{
+    struct accept_task *first = list->first;
+    list->first = NULL;
+    list->last = &list->first;
+    return first;
+}
+
+static void tasks_free(struct accept_task *t)
+{
+    while (t) {
+        struct accept_task *next = t->next;
+        free(t->author);
+        free(t);
+        t = next;
+    }
+}
+
+bool store_needs_wake(struct store *s)
+{
+    bool first = !s->wake_sent;
+    s->wake_sent = true;
+    return first;
+}
+
+void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(thread, NULL, run, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    assert(code == 0); /* no thread at start-up: as fatal as no memory */
+}
+
+/* ---- the writer thread ---- */
+
+/* Everything published goes into one transaction: all of it becomes durable, or none. After a failure the records
+ * are only read past, so that their memory comes back. */
+static bool write_records(struct store *s, struct mark until, bool writing, struct err *err)
+{
+    const struct record *r = queue_next(&s->queue, until);
+    if (!r)
+        return writing;
+    bool ok = writing && db_begin(s->db, err);
+    for (; r; r = queue_next(&s->queue, until))
+        ok = ok && apply_record(s->applier, r, err);
+    if (ok)
+        return db_commit(s->db, err);
+    db_rollback(s->db);
+    return false;
+}
+
+/* A job that is refused for its own sake changes nothing else; the disk's failure is everybody's, and shows in
+ * the next record. */
+static void answer_task(struct store *s, struct accept_task *t, bool writing, const struct err *failure)
+{
+    if (writing)
+        t->ok = accept_job(s->db, t->plan, t->author, &t->accepted, &t->error);
+    else
+        t->error = *failure;
+}
+
+/* What this process did not bring to an end is nobody's from here on. */
+static bool release_jobs(struct store *s, struct err *err)
+{
+    struct owner self;
+    owner_self(&self);
+    struct stmt *st = db_prepare(s->db, "UPDATE jobs SET owner_pid = NULL WHERE owner_pid = ?1 AND owner_start = ?2"
+                                        " AND owner_boot = ?3", err);
+    if (!st)
+        return false;
+    stmt_int(st, 1, self.pid);
+    stmt_int(st, 2, self.start);
+    stmt_text(st, 3, self.boot);
+    bool ok = stmt_run(st, err);
+    stmt_free(st);
+    return ok;
+}
+
+/* Under the lock, which it gives back while it wakes the loop. */
+static void report(struct store *s, uint64_t number, const struct err *failure, struct tasks *answered)
+{
+    queue_release(&s->queue);
+    pthread_cond_signal(&s->room);
+    s->handled_number = number;
+    if (!failure) {
+        s->durable = number;
+    } else if (!s->failed) {
+        s->failed = true;
+        s->failure = *failure;
+    }
+    if (answered->first) {
+        *s->answered.last = answered->first;
+        s->answered.last = answered->last;
+    }
+    if (store_needs_wake(s)) {
+        pthread_mutex_unlock(&s->lock);
+        s->options.wake(s->options.ctx);
+        pthread_mutex_lock(&s->lock);
+    }
+}
+
+static void *writer_run(void *ctx)
+{
+    struct store *s = ctx;
+    struct err failure = {0};
+    bool writing = true;
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (!s->stopping && s->published_number == s->handled_number && !s->asked.first)
+            pthread_cond_wait(&s->work, &s->lock);
+        uint64_t number = s->published_number;
+        struct mark until = s->queue.published;
+        struct accept_task *task = tasks_take_all(&s->asked);
+        if (number == s->handled_number && !task)
+            break; /* stopping, and nothing is left */
+        pthread_mutex_unlock(&s->lock);
+
+        writing = write_records(s, until, writing, &failure);
+        struct tasks answered = {.last = &answered.first};
+        while (task) {
+            struct accept_task *next = task->next;
+            answer_task(s, task, writing, &failure);
+            tasks_add(&answered, task);
+            task = next;
+        }
+
+        pthread_mutex_lock(&s->lock);
+        report(s, number, writing ? NULL : &failure, &answered);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* ---- the loop thread ---- */
+
+static bool open_database(struct store *s, int busy_ms, struct err *err)
+{
+    s->db = db_open(s->path, DB_CREATE, busy_ms, err);
+    /* FULL: a commit is on the disk when it returns. The rest was measured: see the figures in scripts/bench. */
+    if (!s->db || !schema_prepare(s->db, err) ||
+        !db_exec(s->db, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 256; PRAGMA cache_size = -32768;"
+                        "PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY", err))
+        return false;
+    s->applier = applier_new(s->db, err);
+    if (!s->applier || !db_begin(s->db, err)) /* now, not in the middle of a job, is the time to learn of a lock */
+        return false;
+    db_rollback(s->db);
+    return true;
+}
+
+static void init_lock(struct store *s)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->work, NULL);
+    pthread_cond_init(&s->room, NULL);
+    pthread_cond_init(&s->look, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
+static void store_free(struct store *s)
+{
+    applier_free(s->applier);
+    db_close(s->db);
+    tasks_free(tasks_take_all(&s->asked));
+    tasks_free(tasks_take_all(&s->answered));
+    queue_done(&s->queue);
+    pthread_cond_destroy(&s->look);
+    pthread_cond_destroy(&s->room);
+    pthread_cond_destroy(&s->work);
+    pthread_mutex_destroy(&s->lock);
+    free(s->path);
+    free(s);
+}
+
+struct store *store_open_with(const char *path, const struct store_options *o, int busy_ms, struct err *err)
+{
+    struct store *s = mem_zalloc(sizeof *s);
+    s->path = mem_strdup(path);
+    s->options = *o;
+    s->asked.last = &s->asked.first;
+    s->answered.last = &s->answered.first;
+    s->requests_last = &s->requests;
+    queue_init(&s->queue);
+    init_lock(s);
+    if (!open_database(s, busy_ms, err)) {
+        store_free(s);
+        return NULL;
+    }
+    store_thread(&s->writer, writer_run, s);
+    return s;
+}
+
+struct store *store_open(const char *path, const struct store_options *o, struct err *err)
+{
+    return store_open_with(path, o, DB_BUSY_MS, err);
+}
+
+bool store_close(struct store *s, struct err *err)
+{
+    store_flush(s);
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_signal(&s->work);
+    pthread_cond_signal(&s->look);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(s->writer, NULL);
+    control_stop(s);
+
+    bool ok = s->failed ? err_set(err, s->failure.code, "%s", s->failure.text) : release_jobs(s, err);
+    store_free(s);
+    return ok;
+}
+
+void store_flush(struct store *s)
+{
+    if (s->queue.unpublished_bytes == 0)
+        return;
+    pthread_mutex_lock(&s->lock);
+    queue_publish(&s->queue);
+    s->published_number = s->number;
+    pthread_cond_signal(&s->work);
+    while (s->queue.waiting_bytes > WAITING_MAX_BYTES)
+        pthread_cond_wait(&s->room, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void store_poll(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->wake_sent = false;
+    struct accept_task *answered = tasks_take_all(&s->answered);
+    uint64_t durable = s->durable;
+    bool failed = s->failed;
+    pthread_mutex_unlock(&s->lock);
+
+    for (struct accept_task *t = answered; t; t = t->next)
+        t->done(t->ctx, t->ok ? &t->accepted : NULL, t->ok ? NULL : &t->error);
+    tasks_free(answered);
+    if (durable > s->told_durable) {
+        s->told_durable = durable;
+        s->options.durable(s->options.ctx, durable);
+    }
+    control_poll(s);
+    if (failed && !s->told_failed) {
+        s->told_failed = true;
+        s->options.failed(s->options.ctx, &s->failure); /* set once, before `failed` */
+    }
+}
+
+void store_accept(struct store *s, const struct plan *plan, const char *author,
+                  void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx)
+{
+    struct accept_task *t = mem_zalloc(sizeof *t);
+    t->plan = plan;
+    t->author = mem_strdup(author);
+    t->done = done;
+    t->ctx = ctx;
+    pthread_mutex_lock(&s->lock);
+    tasks_add(&s->asked, t);
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the recorder port ---- */
+
+/* Once the host knows of a failure nothing is queued any more: the numbers go on, and never become durable. */
+#define RECORDER(type)                                                     \
+    static uint64_t port_##type(void *ctx, const struct type *r)           \
+    {                                                                      \
+        struct store *s = ctx;                                             \
+        if (!s->told_failed)                                               \
+            record_##type(&s->queue, r);                                   \
+        s->number++;                                                       \
+        if (s->queue.unpublished_bytes > UNPUBLISHED_MAX_BYTES)            \
+            store_flush(s);                                                \
+        return s->number;                                                  \
+    }
+
+RECORDER(attempt_began)
+RECORDER(attempt_hopped)
+RECORDER(attempt_ended)
+RECORDER(rows_closed)
+RECORDER(job_changed)
+
+static uint64_t port_job(void *ctx, const struct job_changed *r)
+{
+    if (job_state_is_final(r->state))
+        control_job_ended(ctx, r->job_id);
+    return port_job_changed(ctx, r);
+}
+
+void store_recorder(struct store *s, struct recorder_port *out)
+{
+    *out = (struct recorder_port){
+        .ctx = s,
+        .attempt_began = port_attempt_began,
+        .attempt_hopped = port_attempt_hopped,
+        .attempt_ended = port_attempt_ended,
+        .rows_closed = port_rows_closed,
+        .job_changed = port_job,
+    };
+}

@@ -1,0 +1,198 @@
+#include "store/store.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "store/lookup.h"
+#include "store/reader_internal.h"
+#include "store/schema.h"
+
+static const char job_sql[] =
+    "SELECT id, name, policy, coalesce(owner, ''), coalesce(submitted_by, ''), state, created_at, started_at, ended_at,"
+    " timeout_s, revision, first_row, planned, (SELECT count(*) FROM questions WHERE job_id = jobs.id)"
+    " FROM jobs WHERE id = ?1";
+static const char executions_sql[] =
+    "SELECT status, count(*), sum(posts), sum(hops), sum(cost) FROM executions WHERE row >= ?1 AND row < ?2 GROUP BY status";
+static const char attempts_sql[] =
+    "SELECT row, in_flight, dispatched_at, ended_at FROM attempts WHERE row >= ?1 AND row < ?2 ORDER BY row";
+
+static void copy_text(char *out, size_t size, const char *text)
+{
+    snprintf(out, size, "%s", text ? text : "");
+}
+
+struct job_extent {
+    int64_t first_row, planned, questions;
+};
+
+static bool read_job(struct db *db, const char *job_id, struct job_summary *out, struct job_extent *extent, struct err *err)
+{
+    struct stmt *st = db_prepare(db, job_sql, err);
+    if (!st)
+        return false;
+    bool row;
+    stmt_text(st, 1, job_id);
+    bool ok = stmt_next(st, &row, err);
+    if (ok && !row)
+        ok = err_set(err, ERR_USAGE, "job %s is gone (%s): something else has changed the file", job_id, db_path(db));
+    if (ok) {
+        copy_text(out->id, sizeof out->id, stmt_get_text(st, 0));
+        copy_text(out->name, sizeof out->name, stmt_get_text(st, 1));
+        copy_text(out->policy, sizeof out->policy, stmt_get_text(st, 2));
+        copy_text(out->owner, sizeof out->owner, stmt_get_text(st, 3));
+        copy_text(out->submitted_by, sizeof out->submitted_by, stmt_get_text(st, 4));
+        if (!job_state_parse(stmt_get_text(st, 5), &out->state))
+            ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program", job_id,
+                         db_path(db));
+        out->created_at = stmt_get_real(st, 6);
+        out->started_at = stmt_get_real(st, 7);
+        out->ended_at = stmt_get_real(st, 8);
+        out->timeout_s = stmt_get_real(st, 9);
+        out->revision = stmt_get_int(st, 10);
+        *extent = (struct job_extent){stmt_get_int(st, 11), stmt_get_int(st, 12), stmt_get_int(st, 13)};
+    }
+    stmt_free(st);
+    return ok;
+}
+
+static bool count_executions(struct db *db, const struct job_extent *extent, struct job_summary *out, struct err *err)
+{
+    struct stmt *st = db_prepare(db, executions_sql, err);
+    if (!st)
+        return false;
+    stmt_int(st, 1, extent->first_row);
+    stmt_int(st, 2, extent->first_row + extent->planned);
+    bool row, ok;
+    while ((ok = stmt_next(st, &row, err)) && row) {
+        enum status status;
+        double cost = stmt_get_real(st, 4);
+        if (!status_parse(stmt_get_text(st, 0), &status)) {
+            ok = err_set(err, ERR_STORE, "an execution of job %s has a status this program does not know (%s): use a newer "
+                         "program", out->id, db_path(db));
+            break;
+        }
+        out->by_status[status] = stmt_get_int(st, 1);
+        out->planned += stmt_get_int(st, 1);
+        out->posts += stmt_get_int(st, 2);
+        out->hops += stmt_get_int(st, 3);
+        if (!isnan(cost))
+            out->cost = isnan(out->cost) ? cost : out->cost + cost;
+    }
+    stmt_free(st);
+    return ok;
+}
+
+/* From a question's last end to the next question's first dispatch. A plan runs question by question, so the question of
+ * an attempt follows from its row. */
+struct gap {
+    int64_t question;       /* of the attempts being read; -1: none yet */
+    double first, last;     /* of that question: dispatched, ended */
+    double before_last;     /* ended, of the question before it that had attempts */
+    double largest;
+};
+
+static void close_question(struct gap *g)
+{
+    double gap = g->first - g->before_last;
+    if (gap >= 0 && !(g->largest >= gap)) /* NAN compares false */
+        g->largest = gap;
+    g->before_last = g->last;
+}
+
+static void add_attempt(struct gap *g, int64_t question, double dispatched_at, double ended_at)
+{
+    if (question != g->question) {
+        if (g->question >= 0)
+            close_question(g);
+        g->question = question;
+        g->first = g->last = (double)NAN;
+    }
+    if (!isnan(dispatched_at) && !(g->first <= dispatched_at))
+        g->first = dispatched_at;
+    if (!isnan(ended_at) && !(g->last >= ended_at))
+        g->last = ended_at;
+}
+
+static bool read_attempts(struct db *db, const struct job_extent *extent, struct job_summary *out, struct err *err)
+{
+    struct stmt *st = db_prepare(db, attempts_sql, err);
+    if (!st)
+        return false;
+    int64_t per_question = extent->questions > 0 ? extent->planned / extent->questions : 0;
+    struct gap gap = {.question = -1, .before_last = (double)NAN, .largest = (double)NAN};
+    stmt_int(st, 1, extent->first_row * ATTEMPTS_PER_EXECUTION);
+    stmt_int(st, 2, (extent->first_row + extent->planned) * ATTEMPTS_PER_EXECUTION);
+    bool row, ok;
+    while ((ok = stmt_next(st, &row, err)) && row) {
+        int64_t number = stmt_get_int(st, 0) / ATTEMPTS_PER_EXECUTION - extent->first_row;
+        int64_t in_flight = stmt_get_int(st, 1);
+        out->attempts++;
+        if (in_flight > out->max_in_flight)
+            out->max_in_flight = in_flight;
+        add_attempt(&gap, per_question > 0 ? number / per_question : 0, stmt_get_real(st, 2), stmt_get_real(st, 3));
+    }
+    stmt_free(st);
+    if (gap.question >= 0)
+        close_question(&gap);
+    out->max_batch_gap_s = gap.largest;
+    return ok;
+}
+
+/* One transaction for all three questions, so that the counts belong together while the job runs on. */
+static bool summarize(struct db *db, const char *job_id, struct job_summary *out, struct err *err)
+{
+    struct job_summary summary = {.cost = (double)NAN, .max_batch_gap_s = (double)NAN};
+    struct job_extent extent = {0};
+    if (!db_exec(db, "BEGIN", err))
+        return false;
+    bool ok = read_job(db, job_id, &summary, &extent, err) && count_executions(db, &extent, &summary, err) &&
+              read_attempts(db, &extent, &summary, err);
+    db_rollback(db);
+    if (ok)
+        *out = summary;
+    return ok;
+}
+
+bool reader_job(struct reader *r, const char *job_id, struct job_summary *out, struct err *err)
+{
+    struct job_found found;
+    return job_find(r->db, job_id, &found, err) && summarize(r->db, found.id, out, err);
+}
+
+static size_t list_ids(struct db *db, char ***ids, bool *ok, struct err *err)
+{
+    size_t count = 0, cap = 0;
+    bool row = false;
+    *ids = NULL;
+    struct stmt *st = db_prepare(db, "SELECT id FROM jobs ORDER BY row DESC", err);
+    *ok = st != NULL;
+    while (*ok && (*ok = stmt_next(st, &row, err)) && row) {
+        if (count == cap) {
+            cap = cap ? cap * 2 : 64;
+            *ids = mem_array(*ids, cap, sizeof **ids);
+        }
+        (*ids)[count++] = mem_strdup(stmt_get_text(st, 0));
+    }
+    stmt_free(st);
+    return count;
+}
+
+bool reader_jobs(struct reader *r, bool (*each)(void *ctx, const struct job_summary *job), void *ctx, struct err *err)
+{
+    char **ids;
+    bool ok, more = true;
+    size_t count = list_ids(r->db, &ids, &ok, err);
+    for (size_t i = 0; i < count; i++) {
+        struct job_summary summary;
+        if (ok && more)
+            ok = summarize(r->db, ids[i], &summary, err);
+        if (ok && more)
+            more = each(ctx, &summary);
+        free(ids[i]);
+    }
+    free(ids);
+    return ok;
+}
