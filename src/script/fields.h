@@ -24,6 +24,7 @@ struct fields {
     const char *path;          /* "" at the top; lives in arena */
     struct arena *arena;
     struct err *err;
+    struct fields *parent;     /* of a nested table: fails with it */
     bool failed;
     const char *known[FIELDS_KEYS];
     unsigned known_count;

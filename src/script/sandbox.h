@@ -27,6 +27,7 @@ struct script_options {
     void *ctx;
 };
 
+/* Less than 1 MiB of memory counts as 1 MiB. `json` (encode, decode, array, null) can be required in every script. */
 struct script *script_new(const struct script_options *o);
 void script_free(struct script *s);       /* NULL is a no-op */
 lua_State *script_state(struct script *s);
@@ -46,7 +47,11 @@ void script_global(struct script *s, const char *name);
 bool script_run(struct script *s, const char *name, struct str text, struct err *err);
 
 /* lua_pcall with the budget of one call, a traceback in err, and the doomed check. On failure nothing is
- * left on the stack; args are popped either way. */
+ * left on the stack; args are popped either way. Not from inside a coroutine of this state.
+ *
+ * Outside of a call any Lua function that may allocate (push a string, make a table, set a field) may raise and
+ * so end the process: conversions run inside a C function that is called through here. Pushing a function without upvalues,
+ * a number, a boolean, a light userdata or a copy, raw reads, lua_next and all of fields.h are safe anywhere. */
 bool script_call(struct script *s, int nargs, int nresults, struct err *err);
 
 /* Resumes a coroutine with the budget of one call. */
