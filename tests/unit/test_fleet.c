@@ -112,6 +112,27 @@ static void test_containers_work_side_by_side(void **state)
     finish(f, spec);
 }
 
+static void test_the_container_used_last_is_used_again(void **state)
+{
+    (void)state;
+    struct fleet_endpoint e = plain_endpoint("us", "m");
+    e.containers = 2;
+    struct fleet_spec *spec;
+    struct fleet *f = one(&spec, e);
+    struct fleet_ended ended;
+    ask(f, 0);
+    fleet_advance(f, S(10));
+    ask(f, 0);
+    for (int i = 0; i < 30; i++) { /* one at a time from here on: the other container is left to go */
+        if (i >= 2)
+            ask(f, 0);
+        assert_true(next_end(f, &ended));
+    }
+    assert_int_equal(fleet_load_of(f, 0).containers, 1);
+    assert_int_equal(fleet_totals(f)->cold_starts, 2);
+    finish(f, spec);
+}
+
 /* ---- overflow ---- */
 
 static void test_the_line_is_bounded(void **state)
@@ -416,6 +437,8 @@ static void test_a_seed_fixes_an_endpoint_whatever_the_others_do(void **state)
     struct trace a, b;
     run_trace(spec, false, &a);
     assert_true(a.count > 100);
+    for (size_t i = 1; i < a.count; i++)
+        assert_true(a.seeds[i] != a.seeds[i - 1] || a.ends[i] == FLEET_OVERFLOW); /* no two calls are alike */
     run_trace(spec, false, &b);
     assert_memory_equal(&a, &b, sizeof a);
     run_trace(spec, true, &b);
@@ -729,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_the_first_call_is_cold_and_the_second_is_not),
         cmocka_unit_test(test_an_idle_container_goes_away),
         cmocka_unit_test(test_containers_work_side_by_side),
+        cmocka_unit_test(test_the_container_used_last_is_used_again),
         cmocka_unit_test(test_the_line_is_bounded),
         cmocka_unit_test(test_all_questions_at_once_overflow_and_one_by_one_do_not),
         cmocka_unit_test(test_a_long_call_is_fetched_through_a_chain),
