@@ -1,0 +1,342 @@
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/timeutil.h"
+#include "cli/commands.h"
+#include "cli/dry.h"
+#include "cli/inputs.h"
+#include "cli/logging.h"
+#include "cli/output.h"
+#include "cli/table.h"
+#include "store/store.h"
+
+enum { FIRST_LINES = 20, OUTPUT_BYTES = 1 << 30 };
+#define NOMINAL_US SECOND_US
+
+struct asked {
+    struct cell cell;
+    int64_t at_us;
+};
+
+struct planning {
+    const struct args *args;
+    struct inputs inputs;
+    struct job_spec spec;
+    struct plan *plan;         /* for looking things up; the engine has one of its own */
+    int64_t *answer_us, *first_us; /* by endpoint index */
+    bool *measured;
+    size_t measured_count;
+    struct asked *asked;
+    size_t asked_count, asked_max;
+    uint64_t posts;
+    struct dry_result result;
+    double cost;               /* at worst; NAN: unknown */
+    const char *cost_why;      /* it is unknown */
+};
+
+/* ---- times of earlier jobs ---- */
+
+/* The middle answer of each endpoint, apart for cold ones. */
+static const char median_sql[] =
+    "WITH t AS (SELECT e.endpoint AS endpoint, a.cold AS cold, a.ended_at - a.dispatched_at AS s FROM executions e "
+    "JOIN attempts a ON a.row > e.row * 1024 AND a.row < (e.row + 1) * 1024 WHERE a.status = 'succeeded'), "
+    "r AS (SELECT endpoint, cold, s, row_number() OVER w AS k, count(*) OVER (PARTITION BY endpoint, cold) AS n FROM t "
+    "WINDOW w AS (PARTITION BY endpoint, cold ORDER BY s)) "
+    "SELECT endpoint, cold, s FROM r WHERE k = (n + 1) / 2 ORDER BY cold";
+
+/* Warm medians come first: an endpoint that only ever answered cold is measured by that. */
+static bool take_median(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    struct planning *p = ctx;
+    (void)columns;
+    (void)names;
+    if (v[2].type != VALUE_REAL || v[2].real < 0)
+        return true;
+    int64_t us = (int64_t)(v[2].real * SECOND_US);
+    for (size_t i = 0; i < p->inputs.table->endpoint_count; i++) {
+        if (!str_is(v[0].text, p->inputs.table->endpoints[i].id))
+            continue;
+        if (!v[1].integer || !p->measured[i])
+            p->answer_us[i] = us;
+        p->first_us[i] = us;
+        p->measured[i] = true;
+    }
+    return true;
+}
+
+static bool measure(struct planning *p, struct err *err)
+{
+    const char *db = args_text(p->args, "db");
+    size_t count = p->inputs.table->endpoint_count;
+    p->answer_us = mem_array(NULL, count, sizeof *p->answer_us);
+    p->first_us = mem_array(NULL, count, sizeof *p->first_us);
+    p->measured = mem_zalloc(count * sizeof *p->measured);
+    for (size_t i = 0; i < count; i++)
+        p->answer_us[i] = p->first_us[i] = NOMINAL_US;
+    if (access(db, F_OK) != 0)
+        return true; /* nothing was ever asked */
+    struct reader *reader = reader_open(db, err);
+    bool ok = reader && reader_sql(reader, median_sql, NULL, 0, 0, take_median, p, err);
+    reader_close(reader);
+    for (uint32_t i = 0; i < p->plan->endpoint_count; i++)
+        p->measured_count += p->measured[p->plan->endpoints[i]];
+    return ok;
+}
+
+/* ---- cost at worst ---- */
+
+static double max_tokens(const struct job_spec *spec)
+{
+    cJSON *parameters = cJSON_Parse(spec->parameters);
+    const cJSON *value = cJSON_GetObjectItemCaseSensitive(parameters, "max_tokens");
+    double tokens = cJSON_IsNumber(value) ? value->valuedouble : NAN;
+    cJSON_Delete(parameters);
+    return tokens;
+}
+
+static void price(struct planning *p)
+{
+    double tokens = max_tokens(&p->spec), each = (double)p->plan->question_count * p->plan->sample_count;
+    for (uint32_t i = 0; i < p->plan->endpoint_count; i++) {
+        const struct endpoint_spec *e = plan_endpoint(p->plan, i);
+        if (e->price_per_second <= 0 && e->price_per_token <= 0) {
+            p->cost = NAN;
+            p->cost_why = "no price in the table";
+            return;
+        }
+        if (e->price_per_token > 0 && isnan(tokens)) {
+            p->cost = NAN;
+            p->cost_why = "a price per token, and no max_tokens in the job";
+            return;
+        }
+        double one = e->price_per_second * (double)e->deadline_us / SECOND_US;
+        if (e->price_per_token > 0)
+            one += e->price_per_token * tokens;
+        p->cost += each * e->retry.attempts * one;
+    }
+}
+
+/* ---- running it dry ---- */
+
+static void asked(void *ctx, struct cell cell, int64_t at_us)
+{
+    struct planning *p = ctx;
+    p->posts++;
+    if (p->asked_max && p->asked_count == p->asked_max)
+        return;
+    if ((p->asked_count & (p->asked_count - 1)) == 0)
+        p->asked = mem_array(p->asked, p->asked_count ? p->asked_count * 2 : 1, sizeof *p->asked);
+    p->asked[p->asked_count++] = (struct asked){cell, at_us};
+}
+
+static bool run_dry(struct planning *p, struct err *err)
+{
+    struct job_spec spec = p->spec;
+    spec.timeout_us = 0; /* the order is wanted whole; the summary tells whether it would fit */
+    struct plan *plan = plan_make(&spec, p->inputs.table, err);
+    if (!plan)
+        return false;
+    p->asked_max = args_flag(p->args, "all") ? 0 : FIRST_LINES;
+    dry_run(&(struct dry_options){.spec = &spec,
+                                  .plan = plan,
+                                  .file = p->inputs.file,
+                                  .answer_us = p->answer_us,
+                                  .first_us = p->first_us,
+                                  .asked = asked,
+                                  .ctx = p},
+            &p->result);
+    if (*p->result.reason)
+        return err_set(err, ERR_CONFIG, "%s", p->result.reason);
+    return true;
+}
+
+/* ---- text ---- */
+
+static uint32_t waiting(const struct planning *p)
+{
+    const struct tally *t = &p->result.tally;
+    return t->planned - t->by_status[STATUS_SUCCEEDED] - t->by_status[STATUS_SKIPPED];
+}
+
+static void add_regions(const struct planning *p, struct buf *out)
+{
+    const struct region_table *t = p->inputs.table;
+    for (size_t r = 0; r < t->region_count; r++) {
+        uint64_t endpoints = 0, paused = 0;
+        for (uint32_t i = 0; i < p->plan->endpoint_count; i++) {
+            const struct endpoint_spec *e = plan_endpoint(p->plan, i);
+            endpoints += e->region == r;
+            paused += e->region == r && e->paused;
+        }
+        if (!endpoints)
+            continue;
+        uint64_t each = (uint64_t)p->plan->question_count * p->plan->sample_count;
+        buf_addf(out, "  %s: %llu on %llu endpoints", t->regions[r].id, (unsigned long long)(endpoints * each),
+                 (unsigned long long)endpoints);
+        if (paused)
+            buf_addf(out, ", %llu of them paused", (unsigned long long)paused);
+        buf_addc(out, '\n');
+    }
+}
+
+static void add_time(const struct planning *p, struct buf *out)
+{
+    char text[DURATION_TEXT], limit[DURATION_TEXT];
+    int64_t takes_us = p->result.makespan_us;
+    duration_format(takes_us, text);
+    if (p->measured_count == p->plan->endpoint_count)
+        buf_addf(out, "takes at least     %s, going by the median answers of earlier jobs\n", text);
+    else
+        buf_addf(out, "takes              unknown: %zu of %u endpoints never answered before; %s if each of their "
+                 "answers took 1 s\n", p->plan->endpoint_count - p->measured_count, p->plan->endpoint_count, text);
+    if (p->spec.timeout_us)
+        buf_addf(out, "timeout            %s%s\n", duration_format(p->spec.timeout_us, limit),
+                 takes_us > p->spec.timeout_us ? ": too short" : "");
+}
+
+static void add_summary(const struct planning *p, struct buf *out)
+{
+    const struct plan *plan = p->plan;
+    buf_addf(out, "%s: %u questions x %u samples x %u endpoints = %llu executions\n", p->spec.name,
+             plan->question_count, plan->sample_count, plan->endpoint_count, (unsigned long long)plan->count);
+    add_regions(p, out);
+    buf_addf(out, "\npolicy             %s: %u question batches, %s\n", p->spec.policy, plan->question_count,
+             p->result.max_batches <= 1 ? "one after another" : "several at a time");
+    buf_addf(out, "POSTs              %llu, if nothing has to be asked again\n", (unsigned long long)p->posts);
+    buf_addf(out, "most in flight     %u\n", p->result.max_in_flight);
+    if (isnan(p->cost))
+        buf_addf(out, "cost at worst      unknown: %s\n", p->cost_why);
+    else
+        buf_addf(out, "cost at worst      $%.2f: every attempt used up, every answer as slow and long as it may be\n",
+                 p->cost);
+    add_time(p, out);
+    if (p->result.tally.by_status[STATUS_SKIPPED])
+        buf_addf(out, "not asked          %u executions\n", p->result.tally.by_status[STATUS_SKIPPED]);
+    if (p->result.stuck)
+        buf_addf(out, "waiting            %u executions of paused endpoints, until these return or the timeout\n",
+                 waiting(p));
+}
+
+static void print_text(const struct planning *p)
+{
+    struct buf out;
+    buf_init(&out, OUTPUT_BYTES);
+    add_summary(p, &out);
+    buf_addc(&out, '\n');
+    struct table *t = table_new();
+    table_column(t, "#", TABLE_RIGHT);
+    table_column(t, "question", TABLE_FLEX);
+    table_column(t, "endpoint", TABLE_LEFT);
+    table_column(t, "sample", TABLE_RIGHT);
+    table_column(t, "starts after", TABLE_RIGHT);
+    for (size_t i = 0; i < p->asked_count; i++) {
+        char text[DURATION_TEXT];
+        const struct cell *c = &p->asked[i].cell;
+        table_cellf(t, "%zu", i + 1);
+        table_text(t, p->spec.questions[c->question].id);
+        table_text(t, plan_endpoint(p->plan, c->endpoint)->id);
+        table_cellf(t, "%u", c->sample + 1);
+        table_text(t, duration_format(p->asked[i].at_us, text));
+    }
+    table_print(t, out_columns(), &out);
+    table_free(t);
+    if (p->posts > p->asked_count)
+        buf_addf(&out, "... and %llu more; --all shows every one\n", (unsigned long long)(p->posts - p->asked_count));
+    out_buf(&out);
+    buf_done(&out);
+}
+
+/* ---- JSON ---- */
+
+static void print_json(const struct planning *p)
+{
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "name", p->spec.name);
+    cJSON_AddStringToObject(json, "policy", p->spec.policy);
+    cJSON_AddNumberToObject(json, "questions", p->plan->question_count);
+    cJSON_AddNumberToObject(json, "samples", p->plan->sample_count);
+    cJSON_AddNumberToObject(json, "endpoints", p->plan->endpoint_count);
+    cJSON_AddNumberToObject(json, "executions", (double)p->plan->count);
+    cJSON_AddNumberToObject(json, "posts", (double)p->posts);
+    cJSON_AddNumberToObject(json, "skipped", p->result.tally.by_status[STATUS_SKIPPED]);
+    cJSON_AddNumberToObject(json, "waiting", waiting(p));
+    cJSON_AddNumberToObject(json, "max_in_flight", p->result.max_in_flight);
+    cJSON_AddNumberToObject(json, "max_batches", p->result.max_batches);
+    cJSON_AddItemToObject(json, "worst_cost", isnan(p->cost) ? cJSON_CreateNull() : cJSON_CreateNumber(p->cost));
+    cJSON_AddNumberToObject(json, "makespan_s", (double)p->result.makespan_us / SECOND_US);
+    cJSON_AddNumberToObject(json, "endpoints_measured", (double)p->measured_count);
+    cJSON *order = cJSON_AddArrayToObject(json, "order");
+    for (size_t i = 0; i < p->asked_count; i++) {
+        const struct cell *c = &p->asked[i].cell;
+        const struct endpoint_spec *e = plan_endpoint(p->plan, c->endpoint);
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "question_id", p->spec.questions[c->question].id);
+        cJSON_AddStringToObject(one, "region", p->inputs.table->regions[e->region].id);
+        cJSON_AddStringToObject(one, "model_id", e->model);
+        cJSON_AddNumberToObject(one, "sample", c->sample + 1);
+        cJSON_AddNumberToObject(one, "after_s", (double)p->asked[i].at_us / SECOND_US);
+        cJSON_AddItemToArray(order, one);
+    }
+    out_json(json);
+}
+
+/* ---- the whole of it ---- */
+
+static bool plan(struct planning *p, struct err *err)
+{
+    p->spec = session_spec(p->inputs.file, &p->inputs.overrides);
+    p->plan = plan_make(&p->spec, p->inputs.table, err);
+    if (!p->plan || !measure(p, err) || !run_dry(p, err))
+        return false;
+    price(p);
+    if (args_flag(p->args, "json"))
+        print_json(p);
+    else
+        print_text(p);
+    return true;
+}
+
+static int run(const struct args *args)
+{
+    struct err err;
+    struct planning p = {.args = args};
+    if (!logging_setup(args, LOG_INFO, &err) || !inputs_load(args, true, &p.inputs, &err))
+        return complain(&err);
+    bool ok = plan(&p, &err);
+    plan_free(p.plan);
+    free(p.answer_us);
+    free(p.first_us);
+    free(p.measured);
+    free(p.asked);
+    inputs_done(&p.inputs);
+    return ok ? EXIT_ALL_WELL : complain(&err);
+}
+
+static const struct option_spec options[] = {
+    INPUT_OPTIONS,
+    OPTION_DB,
+    {.name = "all", .help = "every line of the order, not the first twenty"},
+    LOGGING_OPTIONS,
+    OPTION_JSON,
+    {.name = NULL},
+};
+
+const struct command command_plan = {
+    .name = "plan",
+    .words = "JOB.lua",
+    .summary = "what would be asked, in which order, and what it may cost; asks nobody",
+    .details = "Runs the job's policy and the real scheduler in virtual time. Opens no connection and writes no\n"
+               "database; reads the times of earlier answers from it when there are any.",
+    .examples = "  canvass plan job.lua --regions regions.lua\n"
+                "  canvass plan job.lua --regions regions.lua --policy by_region --all",
+    .words_min = 1,
+    .words_max = 1,
+    .options = options,
+    .run = run,
+};

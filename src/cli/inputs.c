@@ -1,0 +1,133 @@
+#include "cli/inputs.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "script/table_file.h"
+
+enum { SETTINGS_MAX = 256, SAMPLES_MAX = 1000000 };
+
+struct settings {
+    struct script_setting list[SETTINGS_MAX];
+    size_t count;
+};
+
+static bool read_settings(const struct args *args, struct settings *out, struct err *err)
+{
+    size_t count = args_count(args, "set");
+    if (count > SETTINGS_MAX)
+        return err_set(err, ERR_USAGE, "too many settings (--set): give at most %d", SETTINGS_MAX);
+    for (out->count = 0; out->count < count; out->count++) {
+        const char *text = args_nth(args, "set", out->count), *equals = strchr(text, '=');
+        if (!equals || equals == text) {
+            err_set(err, ERR_USAGE, "\"%.40s\" is not a setting (--set): write KEY=VALUE", text);
+            return false;
+        }
+        out->list[out->count] = (struct script_setting){mem_strndup(text, (size_t)(equals - text)), equals + 1};
+    }
+    return true;
+}
+
+static void free_settings(struct settings *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        free((char *)(uintptr_t)s->list[i].key);
+}
+
+static bool read_limits(const struct args *args, struct script_limits *out, struct err *err)
+{
+    int64_t megabytes = 64;
+    *out = (struct script_limits)SCRIPT_LIMITS_DEFAULT;
+    if (!args_integer(args, "script-memory", 1, 65536, &megabytes, err) ||
+        !args_duration(args, "script-load-time", &out->load_us, err) ||
+        !args_duration(args, "script-call-time", &out->call_us, err))
+        return false;
+    out->memory_bytes = (size_t)megabytes << 20;
+    return true;
+}
+
+static bool read_overrides(const struct args *args, struct session_overrides *out, struct err *err)
+{
+    int64_t samples = 0, in_flight = 0;
+    *out = (struct session_overrides){0};
+    if (!args_duration(args, "timeout", &out->timeout_us, err) ||
+        !args_integer(args, "samples", 1, SAMPLES_MAX, &samples, err) ||
+        !args_integer(args, "in-flight", 1, INT_MAX, &in_flight, err))
+        return false;
+    out->samples = (unsigned)samples;
+    out->in_flight = (unsigned)in_flight;
+    return true;
+}
+
+static void script_said(void *ctx, const char *line)
+{
+    (void)ctx;
+    log_event(LOG_INFO, line, LOG_S("from", "script"));
+}
+
+static struct job_file *load_job(const struct args *args, const struct script_limits *limits, struct err *err)
+{
+    struct settings settings = {.count = 0};
+    struct job_file *file = NULL;
+    if (read_settings(args, &settings, err))
+        file = job_file_load(args->words[0],
+                             &(struct job_file_options){
+                                 .limits = limits,
+                                 .settings = settings.list,
+                                 .setting_count = settings.count,
+                                 .policy = args_text(args, "policy"),
+                                 .questions = args_text(args, "questions"),
+                                 .log = script_said,
+                             },
+                             err);
+    free_settings(&settings);
+    return file;
+}
+
+struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
+                                  const struct script_limits *limits, struct err *err)
+{
+    if (!path) {
+        err_set(err, ERR_USAGE, "no region table (--regions): name the file that says which model is where, such as "
+                "--regions regions.lua");
+        return NULL;
+    }
+    struct region_table *table = table_load(
+        path,
+        &(struct table_options){.limits = limits, .secrets_file = secrets, .secrets_optional = secrets_optional}, err);
+    for (size_t i = 0; table && i < table->warning_count; i++)
+        log_event(LOG_WARN, table->warnings[i], LOG_S("file", path));
+    return table;
+}
+
+bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err)
+{
+    struct inputs in = {0};
+    if (!read_limits(args, &in.limits, err) || !read_overrides(args, &in.overrides, err))
+        return false;
+    in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits, err);
+    if (!in.table)
+        return false;
+    in.file = load_job(args, &in.limits, err);
+    if (!in.file) {
+        region_table_unref(in.table);
+        return false;
+    }
+    *out = in;
+    return true;
+}
+
+void inputs_done(struct inputs *in)
+{
+    job_file_free(in->file);
+    region_table_unref(in->table);
+}
+
+const char *author_name(void)
+{
+    const char *name = getenv("USER");
+    return name && *name ? name : "unknown";
+}

@@ -1,0 +1,46 @@
+/* inputs.h -- the files and options that make a job: for `run` and `plan`. */
+#ifndef CLI_INPUTS_H
+#define CLI_INPUTS_H
+
+#include "cli/args.h"
+#include "cli/session.h"
+#include "core/region_table.h"
+#include "script/job_file.h"
+#include "script/limits.h"
+
+#define INPUT_OPTIONS \
+    OPTION_REGIONS, \
+    {.name = "policy", .value = "NAME", .help = "instead of the job's: sequential, by_region, by_endpoint, free", \
+     .setting = true}, \
+    {.name = "set", .value = "KEY=VALUE", .help = "a setting that the job script reads", .repeats = true}, \
+    {.name = "questions", .value = "FILE", .help = "the questions that a JSON specification names by id", \
+     .setting = true}, \
+    {.name = "timeout", .value = "TIME", .help = "of the whole job from its first request, such as 10m", \
+     .setting = true}, \
+    {.name = "samples", .value = "N", .help = "how often each endpoint is asked each question", .setting = true}, \
+    {.name = "in-flight", .value = "N", .help = "the job's own cap on requests in flight", .setting = true}, \
+    OPTION_SECRETS, \
+    {.name = "script-memory", .value = "MB", .help = "a script may use so much memory", .fallback = "64", \
+     .setting = true}, \
+    {.name = "script-load-time", .value = "TIME", .help = "CPU time a script may take to load", .fallback = "2s", \
+     .setting = true}, \
+    {.name = "script-call-time", .value = "TIME", .help = "CPU time one call into a script may take", \
+     .fallback = "1s", .setting = true}
+
+struct inputs {
+    struct script_limits limits;
+    struct region_table *table;
+    struct job_file *file;
+    struct session_overrides overrides;
+};
+
+/* Logs the table's warnings. On false nothing is held. */
+bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err);
+void inputs_done(struct inputs *in);
+
+/* The region table alone; path NULL: an error that says so. */
+struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
+                                  const struct script_limits *limits, struct err *err);
+const char *author_name(void);
+
+#endif

@@ -1,0 +1,147 @@
+#include "cli/logging.h"
+
+#include "base/timeutil.h"
+
+static const char *const formats[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json"};
+static const char *const levels[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn",
+                                     [LOG_ERROR] = "error"};
+
+bool logging_setup(const struct args *args, enum log_level least, struct err *err)
+{
+    int format = LOG_TEXT, level = LOG_INFO;
+    if (!args_choice(args, "log", formats, ARRAY_LEN(formats), &format, err) ||
+        !args_choice(args, "log-level", levels, ARRAY_LEN(levels), &level, err))
+        return false;
+    log_setup(args_given(args, "log-level") ? (enum log_level)level : least, (enum log_format)format);
+    return true;
+}
+
+/* Milliseconds are what a reader of a log can use. */
+static double seconds(int64_t us)
+{
+    return (double)(us / MS_US) / 1000;
+}
+
+static void log_job(const struct event *e, const struct job_view *v)
+{
+    if (e->kind == EVENT_JOB_STARTED) {
+        log_event(LOG_INFO, "job started", LOG_S("job_id", v->id), LOG_I("executions", e->executions));
+        return;
+    }
+    const struct tally *t = &v->tally;
+    log_event(LOG_INFO, "job ended", LOG_S("job_id", v->id), LOG_S("state", job_state_name(v->state)),
+              LOG_S("reason", v->reason), LOG_R("took_s", seconds(e->took_us)), LOG_I("executions", e->executions),
+              LOG_I("succeeded", t->by_status[STATUS_SUCCEEDED]), LOG_I("failed", t->by_status[STATUS_FAILED]),
+              LOG_I("cancelled", t->by_status[STATUS_CANCELLED]), LOG_I("skipped", t->by_status[STATUS_SKIPPED]),
+              LOG_I("posts", v->posts), LOG_I("hops", v->hops));
+}
+
+static void log_batch(const struct event *e, const struct job_view *v)
+{
+    const char *question = v->plan->job->questions[e->cell.question].id;
+    const struct tally *t = &v->questions[e->cell.question].tally;
+    if (e->kind == EVENT_BATCH_STARTED)
+        log_event(LOG_INFO, "starting question batch", LOG_S("job_id", v->id), LOG_S("question", question),
+                  LOG_I("question_num", e->cell.question + 1), LOG_I("total_questions", v->plan->question_count),
+                  LOG_I("executions", e->executions));
+    else
+        log_event(LOG_INFO, "question batch completed", LOG_S("job_id", v->id), LOG_S("question", question),
+                  LOG_I("question_num", e->cell.question + 1), LOG_I("total_questions", v->plan->question_count),
+                  LOG_I("executions", e->executions), LOG_R("took_s", seconds(e->took_us)),
+                  LOG_I("succeeded", t->by_status[STATUS_SUCCEEDED]),
+                  LOG_I("failed", e->executions - t->by_status[STATUS_SUCCEEDED]));
+}
+
+/* How an attempt or execution event reads; level is its importance. */
+static const char *describe(const struct event *e, enum log_level *level)
+{
+    *level = LOG_DEBUG;
+    switch (e->kind) {
+    case EVENT_ATTEMPT_STARTED:
+        return "asking";
+    case EVENT_HOP:
+        *level = e->hops <= 1 ? LOG_INFO : LOG_DEBUG; /* an endpoint that is polled makes many */
+        return "fetching the answer from its result URL";
+    case EVENT_ATTEMPT_FAILED:
+        *level = LOG_WARN;
+        return "attempt failed, will ask again";
+    default:
+        break;
+    }
+    if (e->status == STATUS_FAILED)
+        *level = LOG_WARN;
+    return e->status == STATUS_FAILED      ? "execution failed"
+           : e->status == STATUS_SUCCEEDED ? "execution succeeded"
+           : e->status == STATUS_CANCELLED ? "execution cancelled"
+                                           : "execution skipped";
+}
+
+static void log_execution(const struct event *e, const struct job_view *v, const struct region_table *table)
+{
+    enum log_level level;
+    const char *message = describe(e, &level);
+    bool failed = e->kind == EVENT_ATTEMPT_FAILED;
+    struct log_field fields[] = {
+        LOG_S("job_id", v->id),
+        LOG_S("question", v->plan->job->questions[e->cell.question].id),
+        LOG_S("region", table->regions[e->endpoint->region].id),
+        LOG_S("model", e->endpoint->model),
+        LOG_I("sample", e->cell.sample + 1),
+        LOG_I("attempt", e->attempt),
+        LOG_S("class", e->class == CLASS_NONE ? NULL : class_name(e->class)),
+        LOG_S("error", e->error),
+        {.name = NULL}, {.name = NULL}, {.name = NULL}, {.name = NULL},
+    };
+    size_t n = 8;
+    if (e->kind == EVENT_HOP || e->hops)
+        fields[n++] = (struct log_field)LOG_I("hops", e->hops);
+    if (failed)
+        fields[n++] = (struct log_field)LOG_R("wait_s", seconds(e->wait_us));
+    if (failed || e->kind == EVENT_EXECUTION_ENDED)
+        fields[n++] = (struct log_field)LOG_R("took_s", seconds(e->took_us));
+    log_fields(level, message, fields);
+}
+
+static void log_endpoint(const struct event *e)
+{
+    const char *id = e->endpoint->id;
+    if (e->kind == EVENT_ENDPOINT_HELD)
+        log_event(LOG_WARN, "endpoint asked for patience", LOG_S("endpoint", id), LOG_R("wait_s", seconds(e->wait_us)),
+                  LOG_S("error", e->error));
+    else if (e->kind == EVENT_BREAKER_CLOSED)
+        log_event(LOG_INFO, "endpoint answers again", LOG_S("endpoint", id));
+    else if (e->wait_us == NEVER_US)
+        log_event(LOG_ERROR, "endpoint given up, what waits for it is skipped", LOG_S("endpoint", id),
+                  LOG_S("class", class_name(e->class)), LOG_S("error", e->error));
+    else
+        log_event(LOG_WARN, "endpoint keeps failing, left alone for a while", LOG_S("endpoint", id),
+                  LOG_R("wait_s", seconds(e->wait_us)), LOG_S("error", e->error));
+}
+
+void logging_event(const struct event *e, const struct region_table *table)
+{
+    struct job_view view;
+    if (e->job)
+        engine_job_view(e->job, &view);
+    switch (e->kind) {
+    case EVENT_JOB_STARTED:
+    case EVENT_JOB_ENDED:
+        log_job(e, &view);
+        break;
+    case EVENT_BATCH_STARTED:
+    case EVENT_BATCH_COMPLETED:
+        log_batch(e, &view);
+        break;
+    case EVENT_ATTEMPT_STARTED:
+    case EVENT_HOP:
+    case EVENT_ATTEMPT_FAILED:
+    case EVENT_EXECUTION_ENDED:
+        log_execution(e, &view, table);
+        break;
+    case EVENT_ENDPOINT_HELD:
+    case EVENT_BREAKER_OPENED:
+    case EVENT_BREAKER_CLOSED:
+        log_endpoint(e);
+        break;
+    }
+}

@@ -1,0 +1,92 @@
+#include <langinfo.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/defs.h"
+#include "cli/commands.h"
+#include "cli/output.h"
+
+static const struct command *const commands[] = {
+    &command_run,   &command_plan,   &command_check,         &command_jobs,         &command_show, &command_results,
+    &command_query, &command_cancel, &command_regions_check, &command_regions_show, &command_simulate,
+};
+
+static void overview(struct buf *out)
+{
+    buf_adds(out, "canvass puts the same questions to every model in every region, at exactly the load the\n"
+                  "endpoints can bear, loses nothing and never pays twice for an answer.\n\n"
+                  "usage: canvass COMMAND [options]\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        buf_addf(out, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
+    buf_adds(out, "\n`canvass COMMAND --help` tells more. Begin with\n"
+                  "  canvass plan job.lua --regions regions.lua\n");
+}
+
+static int show_help(const struct command *command)
+{
+    struct buf text;
+    buf_init(&text, 65536);
+    if (command)
+        args_help(command, &text);
+    else
+        overview(&text);
+    out_buf(&text);
+    buf_done(&text);
+    return EXIT_ALL_WELL;
+}
+
+static int run_command(int argc, char **argv)
+{
+    struct err err;
+    int used;
+    const struct command *command = command_find(commands, ARRAY_LEN(commands), argc, argv, &used, &err);
+    struct args args;
+    if (!command || !args_parse(&args, command, argc - used, argv + used, &err))
+        return complain(&err);
+    int status = args.help ? show_help(command) : command->run(&args);
+    args_done(&args);
+    return status;
+}
+
+static int help_command(int argc, char **argv)
+{
+    struct err err;
+    int used;
+    const struct command *command = NULL;
+    if (argc > 2) {
+        command = command_find(commands, ARRAY_LEN(commands), argc - 1, argv + 1, &used, &err);
+        if (!command)
+            return complain(&err);
+    }
+    return show_help(command);
+}
+
+static int dispatch(int argc, char **argv)
+{
+    if (argc < 2) {
+        struct buf text;
+        buf_init(&text, 65536);
+        overview(&text);
+        fputs(buf_str(&text).ptr, stderr);
+        buf_done(&text);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+        out_text("canvass " CANVASS_VERSION "\n");
+        return EXIT_ALL_WELL;
+    }
+    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+        return help_command(argc, argv);
+    return run_command(argc, argv);
+}
+
+int main(int argc, char **argv)
+{
+    /* Widths and numbers: text is UTF-8 whatever the machine says, numbers always have a point. */
+    if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
+        setlocale(LC_CTYPE, "C.UTF-8");
+    signal(SIGPIPE, SIG_IGN);
+    return out_finish(dispatch(argc, argv));
+}

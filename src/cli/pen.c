@@ -1,0 +1,83 @@
+#include "cli/pen.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+static const char *const inks[] = {
+    [INK_PLAIN] = "", [INK_BOLD] = "\033[1m", [INK_DIM] = "\033[2m",
+    [INK_GOOD] = "\033[32m", [INK_BUSY] = "\033[33m", [INK_BAD] = "\033[31m",
+};
+
+void pen_text(struct pen *p, enum ink ink, const char *text)
+{
+    if (p->column >= p->columns || !*text)
+        return;
+    bool colored = p->colors && ink != INK_PLAIN;
+    if (colored)
+        buf_adds(p->out, inks[ink]);
+    p->column += text_add_plain(p->out, str_from(text), p->columns - p->column, true);
+    if (colored)
+        buf_adds(p->out, "\033[0m");
+}
+
+void pen_textf(struct pen *p, enum ink ink, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    pen_text(p, ink, text);
+}
+
+void pen_to(struct pen *p, size_t column)
+{
+    if (p->column && column <= p->column)
+        column = p->column + 1;
+    if (column > p->columns)
+        column = p->columns;
+    while (p->column < column) {
+        buf_addc(p->out, ' ');
+        p->column++;
+    }
+}
+
+/* Cells for a share; something is never shown as nothing, nor nearly all as all. */
+static size_t share(size_t cells, uint32_t part, uint32_t total)
+{
+    if (!part || !total)
+        return 0;
+    size_t n = (size_t)((uint64_t)cells * part / total);
+    return n ? n : 1;
+}
+
+static void run_of(struct pen *p, enum ink ink, const char *mark, size_t count)
+{
+    if (!count)
+        return;
+    if (p->colors && ink != INK_PLAIN)
+        buf_adds(p->out, inks[ink]);
+    for (; count && p->column < p->columns; count--, p->column++)
+        buf_adds(p->out, mark);
+    if (p->colors && ink != INK_PLAIN)
+        buf_adds(p->out, "\033[0m");
+}
+
+void pen_bar(struct pen *p, size_t cells, uint32_t good, uint32_t bad, uint32_t busy, uint32_t total)
+{
+    size_t good_cells = share(cells, good, total), bad_cells = share(cells, bad, total);
+    size_t busy_cells = share(cells, busy, total);
+    while (good_cells + bad_cells + busy_cells > cells) {
+        size_t *widest = good_cells >= busy_cells ? &good_cells : &busy_cells;
+        widest = bad_cells > *widest ? &bad_cells : widest;
+        (*widest)--;
+    }
+    if (good + bad == total) /* rounding must not leave a gap when all has ended */
+        good_cells += good ? cells - good_cells - bad_cells : 0;
+    run_of(p, INK_GOOD, "█", good_cells);
+    run_of(p, INK_BAD, "x", bad_cells);
+    run_of(p, INK_BUSY, "▒", busy_cells);
+    run_of(p, INK_DIM, "·", cells - good_cells - bad_cells - busy_cells);
+}

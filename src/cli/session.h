@@ -1,0 +1,56 @@
+/* session.h -- the parts wired together: loop, store, HTTP client, adapters, engine, and the jobs they run.
+ *
+ * A turn of the loop takes in what came, lets the engine start what may start, and hands the records to the
+ * store's writer. Loop thread only. */
+#ifndef CLI_SESSION_H
+#define CLI_SESSION_H
+
+#include "engine/engine.h"
+#include "script/job_file.h"
+
+struct loop;
+struct session;
+struct session_job;
+
+/* Told to whoever watches; each may be NULL. */
+struct session_watcher {
+    void *ctx;
+    void (*accepted)(void *ctx, struct session_job *job);   /* its rows are durable; the engine has it */
+    void (*refused)(void *ctx, struct session_job *job, const struct err *err); /* it could not be stored */
+    void (*ended)(void *ctx, struct session_job *job);      /* all its rows are durable */
+    void (*event)(void *ctx, const struct session_job *job, const struct event *event); /* job NULL: an endpoint's */
+    void (*control)(void *ctx, struct session_job *job, const char *action, const char *author, const char *reason);
+    void (*store_failed)(void *ctx, const struct err *err);
+};
+
+struct session_options {
+    const char *db;
+    const char *ca_file;               /* NULL: the system's */
+    struct session_watcher watcher;
+};
+
+/* Takes a reference to table. NULL on error. */
+MUST_USE struct session *session_new(struct region_table *table, const struct session_options *o, struct err *err);
+/* Frees the jobs too, then closes the store: false when something could not be written. */
+bool session_free(struct session *s, struct err *err);
+struct loop *session_loop(struct session *s);
+struct engine *session_engine(struct session *s);
+
+/* Instead of what the job file says; 0: as the file says. */
+struct session_overrides {
+    int64_t timeout_us;
+    unsigned samples, in_flight;
+};
+/* The file's specification with the overrides in; it borrows from the file. */
+struct job_spec session_spec(const struct job_file *file, const struct session_overrides *o);
+
+/* Plans the job and has it stored; accepted() or refused() follows. file stays the caller's and must
+ * outlive the session. NULL when it cannot be planned. */
+MUST_USE struct session_job *session_submit(struct session *s, struct job_file *file,
+                                            const struct session_overrides *o, const char *author, struct err *err);
+
+const char *session_job_id(const struct session_job *job);        /* NULL until accepted */
+struct engine_job *session_job_engine(const struct session_job *job); /* NULL until accepted */
+const struct plan *session_job_plan(const struct session_job *job);
+
+#endif

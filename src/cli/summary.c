@@ -1,0 +1,282 @@
+#include "cli/summary.h"
+
+#include <ctype.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include <cjson/cJSON.h>
+
+#include "base/arena.h"
+#include "base/mem.h"
+#include "base/timeutil.h"
+#include "cli/table.h"
+
+/* Of each list: a table has at most so many regions, and its endpoints fail in so many ways. */
+enum { LINES_MAX = 4096 };
+
+struct region_line {
+    const char *id;
+    int64_t planned, succeeded, failed, cancelled, skipped;
+};
+
+struct failure_line {
+    const char *endpoint, *status, *class, *error;
+    int64_t count;
+};
+
+struct summary {
+    struct arena arena;
+    struct job_summary job;
+    struct region_line *regions;
+    struct failure_line *failures;
+    size_t region_count, failure_count;
+    int64_t answers[2];          /* by cold */
+    double mean_s[2];
+};
+
+/* ---- reading ---- */
+
+static const char region_sql[] =
+    "SELECT region, count(*), sum(status = 'succeeded'), sum(status = 'failed'), sum(status = 'cancelled'), "
+    "sum(status = 'skipped') FROM executions WHERE job_id = ?1 GROUP BY region ORDER BY min(number)";
+
+static const char failure_sql[] =
+    "SELECT endpoint, status, coalesce(class, ''), max(error), count(*) FROM executions WHERE job_id = ?1 "
+    "AND status IN ('failed', 'cancelled', 'skipped') GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3";
+
+/* An attempt's row is its execution's times 1024, and more: the join walks the keys of both. */
+static const char times_sql[] =
+    "SELECT a.cold, count(*), avg(a.ended_at - a.dispatched_at) FROM executions e JOIN attempts a "
+    "ON a.row > e.row * 1024 AND a.row < (e.row + 1) * 1024 WHERE e.job_id = ?1 AND a.status = 'succeeded' "
+    "GROUP BY a.cold";
+
+static const char *keep(struct summary *s, const struct value *v)
+{
+    return v->type == VALUE_TEXT ? arena_strndup(&s->arena, v->text.ptr, v->text.len) : "";
+}
+
+static bool add_region(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    struct summary *s = ctx;
+    (void)columns;
+    (void)names;
+    s->regions = mem_array(s->regions, s->region_count + 1, sizeof *s->regions);
+    s->regions[s->region_count++] = (struct region_line){
+        keep(s, &v[0]), v[1].integer, v[2].integer, v[3].integer, v[4].integer, v[5].integer};
+    return s->region_count < LINES_MAX;
+}
+
+static bool add_failure(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    struct summary *s = ctx;
+    (void)columns;
+    (void)names;
+    s->failures = mem_array(s->failures, s->failure_count + 1, sizeof *s->failures);
+    s->failures[s->failure_count++] =
+        (struct failure_line){keep(s, &v[0]), keep(s, &v[1]), keep(s, &v[2]), keep(s, &v[3]), v[4].integer};
+    return s->failure_count < LINES_MAX;
+}
+
+static bool add_times(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    struct summary *s = ctx;
+    (void)columns;
+    (void)names;
+    int cold = v[0].type == VALUE_INTEGER && v[0].integer;
+    s->answers[cold] = v[1].integer;
+    s->mean_s[cold] = v[2].type == VALUE_REAL ? v[2].real : NAN;
+    return true;
+}
+
+struct summary *summary_load(struct reader *reader, const char *job_id, struct err *err)
+{
+    struct summary *s = mem_zalloc(sizeof *s);
+    arena_init(&s->arena);
+    const char *bind[] = {s->job.id};
+    if (reader_job(reader, job_id, &s->job, err) &&
+        reader_sql(reader, region_sql, bind, 1, 0, add_region, s, err) &&
+        reader_sql(reader, failure_sql, bind, 1, 0, add_failure, s, err) &&
+        reader_sql(reader, times_sql, bind, 1, 0, add_times, s, err))
+        return s;
+    summary_free(s);
+    return NULL;
+}
+
+void summary_free(struct summary *s)
+{
+    if (!s)
+        return;
+    arena_done(&s->arena);
+    free(s->regions);
+    free(s->failures);
+    free(s);
+}
+
+const struct job_summary *summary_job(const struct summary *s)
+{
+    return &s->job;
+}
+
+/* ---- text ---- */
+
+static char *seconds_text(double s, char out[DURATION_TEXT])
+{
+    return duration_format((int64_t)(s * SECOND_US), out);
+}
+
+static void add_upper(struct buf *out, const char *text)
+{
+    for (; *text; text++)
+        buf_addc(out, (char)toupper((unsigned char)*text));
+}
+
+static void add_head(const struct summary *s, struct buf *out)
+{
+    const struct job_summary *j = &s->job;
+    char text[DURATION_TEXT];
+    buf_addf(out, "%s: %s", j->id, job_state_name(j->state));
+    if (!isnan(j->started_at) && !isnan(j->ended_at))
+        buf_addf(out, " after %s", seconds_text(j->ended_at - j->started_at, text));
+    else if (!isnan(j->started_at))
+        buf_addf(out, " since %s", unix_format(j->started_at, text));
+    buf_adds(out, "\n\n");
+}
+
+static void add_regions(const struct summary *s, struct buf *out)
+{
+    for (size_t i = 0; i < s->region_count; i++) {
+        buf_adds(out, "  ");
+        add_upper(out, s->regions[i].id);
+        buf_addf(out, " %lld/%lld\n", (long long)s->regions[i].succeeded, (long long)s->regions[i].planned);
+    }
+    buf_addf(out, "  total %lld/%lld\n\n", (long long)s->job.by_status[STATUS_SUCCEEDED], (long long)s->job.planned);
+}
+
+static void add_figures(const struct summary *s, struct buf *out)
+{
+    const struct job_summary *j = &s->job;
+    char text[DURATION_TEXT];
+    int64_t answers = j->by_status[STATUS_SUCCEEDED];
+    if (answers)
+        buf_addf(out, "  posts per answer  %.2f", (double)j->posts / (double)answers);
+    else
+        buf_adds(out, "  posts per answer  -");
+    buf_addf(out, " (%lld posts, %lld hops)\n", (long long)j->posts, (long long)j->hops);
+    buf_addf(out, "  most in flight    %lld\n", (long long)j->max_in_flight);
+    for (int cold = 1; cold >= 0; cold--)
+        if (s->answers[cold])
+            buf_addf(out, "  %s answers %s %s each (%lld)\n", cold ? "cold" : "warm", cold ? "    " : "    ",
+                     seconds_text(s->mean_s[cold], text), (long long)s->answers[cold]);
+    if (!isnan(j->max_batch_gap_s))
+        buf_addf(out, "  gap of batches    %s at most\n", seconds_text(j->max_batch_gap_s, text));
+    if (!isnan(j->cost))
+        buf_addf(out, "  cost              $%.4f\n", j->cost);
+}
+
+static void add_failures(const struct summary *s, size_t columns, struct buf *out)
+{
+    if (!s->failure_count)
+        return;
+    struct table *t = table_new();
+    table_column(t, "", TABLE_LEFT);
+    table_column(t, "endpoint", TABLE_LEFT);
+    table_column(t, "status", TABLE_LEFT);
+    table_column(t, "class", TABLE_LEFT);
+    table_column(t, "count", TABLE_RIGHT);
+    table_column(t, "for example", TABLE_FLEX);
+    for (size_t i = 0; i < s->failure_count; i++) {
+        const struct failure_line *f = &s->failures[i];
+        table_text(t, "");
+        table_text(t, f->endpoint);
+        table_text(t, f->status);
+        table_text(t, *f->class ? f->class : "-");
+        table_cellf(t, "%lld", (long long)f->count);
+        table_text(t, f->error);
+    }
+    buf_adds(out, "\nnot succeeded\n");
+    table_print(t, columns, out);
+    table_free(t);
+}
+
+void summary_text(const struct summary *s, size_t columns, struct buf *out)
+{
+    add_head(s, out);
+    add_regions(s, out);
+    add_figures(s, out);
+    add_failures(s, columns, out);
+}
+
+/* ---- JSON ---- */
+
+static void add_counts(cJSON *to, int64_t planned, int64_t succeeded, int64_t failed, int64_t cancelled,
+                       int64_t skipped)
+{
+    cJSON_AddNumberToObject(to, "planned", (double)planned);
+    cJSON_AddNumberToObject(to, "succeeded", (double)succeeded);
+    cJSON_AddNumberToObject(to, "failed", (double)failed);
+    cJSON_AddNumberToObject(to, "cancelled", (double)cancelled);
+    cJSON_AddNumberToObject(to, "skipped", (double)skipped);
+}
+
+/* NAN becomes null. */
+static void add_real(cJSON *to, const char *name, double value)
+{
+    if (isnan(value))
+        cJSON_AddNullToObject(to, name);
+    else
+        cJSON_AddNumberToObject(to, name, value);
+}
+
+cJSON *job_json(const struct job_summary *j)
+{
+    cJSON *json = cJSON_CreateObject();
+    int64_t answers = j->by_status[STATUS_SUCCEEDED];
+    cJSON_AddStringToObject(json, "job_id", j->id);
+    cJSON_AddStringToObject(json, "name", j->name);
+    cJSON_AddStringToObject(json, "state", job_state_name(j->state));
+    cJSON_AddStringToObject(json, "policy", j->policy);
+    add_counts(cJSON_AddObjectToObject(json, "executions"), j->planned, answers, j->by_status[STATUS_FAILED],
+               j->by_status[STATUS_CANCELLED], j->by_status[STATUS_SKIPPED]);
+    cJSON_AddNumberToObject(json, "posts", (double)j->posts);
+    cJSON_AddNumberToObject(json, "hops", (double)j->hops);
+    cJSON_AddNumberToObject(json, "attempts", (double)j->attempts);
+    add_real(json, "posts_per_answer", answers ? (double)j->posts / (double)answers : NAN);
+    add_real(json, "created_at", j->created_at);
+    add_real(json, "started_at", j->started_at);
+    add_real(json, "ended_at", j->ended_at);
+    add_real(json, "timeout_s", j->timeout_s);
+    cJSON_AddNumberToObject(json, "revision", (double)j->revision);
+    cJSON_AddNumberToObject(json, "max_in_flight", (double)j->max_in_flight);
+    add_real(json, "max_batch_gap_s", j->max_batch_gap_s);
+    add_real(json, "cost", j->cost);
+    return json;
+}
+
+cJSON *summary_json(const struct summary *s)
+{
+    cJSON *json = job_json(&s->job);
+    cJSON *regions = cJSON_AddObjectToObject(json, "regions");
+    for (size_t i = 0; i < s->region_count; i++) {
+        const struct region_line *r = &s->regions[i];
+        add_counts(cJSON_AddObjectToObject(regions, r->id), r->planned, r->succeeded, r->failed, r->cancelled,
+                   r->skipped);
+    }
+    cJSON *failures = cJSON_AddArrayToObject(json, "failures");
+    for (size_t i = 0; i < s->failure_count; i++) {
+        const struct failure_line *f = &s->failures[i];
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "endpoint", f->endpoint);
+        cJSON_AddStringToObject(one, "status", f->status);
+        cJSON_AddStringToObject(one, "class", f->class);
+        cJSON_AddNumberToObject(one, "count", (double)f->count);
+        cJSON_AddStringToObject(one, "example", f->error);
+        cJSON_AddItemToArray(failures, one);
+    }
+    cJSON *times = cJSON_AddObjectToObject(json, "times");
+    for (int cold = 1; cold >= 0; cold--) {
+        cJSON *one = cJSON_AddObjectToObject(times, cold ? "cold" : "warm");
+        cJSON_AddNumberToObject(one, "answers", (double)s->answers[cold]);
+        add_real(one, "mean_s", s->answers[cold] ? s->mean_s[cold] : NAN);
+    }
+    return json;
+}
