@@ -265,31 +265,14 @@ static void handle_abandoned(void *ctx, struct http_call *call)
 
 /* ---- the other routes ---- */
 
-static const char *region_label(const struct fleet_spec *spec, const char *region)
-{
-    for (size_t i = 0; i < spec->endpoint_count; i++)
-        if (strcmp(spec->endpoints[i].region, region) == 0 && spec->endpoints[i].served_region)
-            return spec->endpoints[i].served_region;
-    return region;
-}
-
-/* models_ready stays empty, as upstream's does: health runs in a container of its own. */
 static void handle_health(struct fleet_server *f, struct http_call *call, const char *region)
 {
+    struct reply r;
     f->health++;
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "status", "healthy");
-    cJSON_AddNumberToObject(o, "timestamp", unix_now_s());
-    cJSON *models = cJSON_AddArrayToObject(o, "models_available");
-    for (size_t i = 0; i < f->spec->endpoint_count; i++)
-        if (strcmp(f->spec->endpoints[i].region, region) == 0)
-            cJSON_AddItemToArray(models, cJSON_CreateString(f->spec->endpoints[i].model));
-    cJSON_AddArrayToObject(o, "models_ready");
-    cJSON_AddNumberToObject(o, "models_ready_count", 0);
-    cJSON_AddStringToObject(o, "region", region_label(f->spec, region));
-    cJSON_AddStringToObject(o, "architecture", "hf-transformers");
-    cJSON_AddBoolToObject(o, "cache_initialized", true);
-    send_json(call, 200, o);
+    reply_init(&r);
+    reply_health(f->spec, region, unix_now_s(), &r);
+    http_reply(call, r.status, r.content_type, buf_str(&r.body), NULL, 0);
+    reply_done(&r);
 }
 
 static void write_stats(const struct fleet_server *f, bool with_log, struct buf *out)

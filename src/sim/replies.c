@@ -463,3 +463,31 @@ void reply_write(const struct fleet_spec *spec, const struct fleet_ended *ended,
         break;
     }
 }
+
+/* ---- health ---- */
+
+static const char *region_label(const struct fleet_spec *spec, const char *region)
+{
+    for (size_t i = 0; i < spec->endpoint_count; i++)
+        if (strcmp(spec->endpoints[i].region, region) == 0)
+            return own_region(&spec->endpoints[i]);
+    return region;
+}
+
+/* models_ready stays empty, as upstream's does: health runs in a container of its own. */
+void reply_health(const struct fleet_spec *spec, const char *region, double unix_s, struct reply *r)
+{
+    cJSON *o = cJSON_CreateObject();
+    cJSON_AddStringToObject(o, "status", "healthy");
+    cJSON_AddNumberToObject(o, "timestamp", unix_s);
+    cJSON *models = cJSON_AddArrayToObject(o, "models_available");
+    for (size_t i = 0; i < spec->endpoint_count; i++)
+        if (strcmp(spec->endpoints[i].region, region) == 0)
+            cJSON_AddItemToArray(models, cJSON_CreateString(spec->endpoints[i].model));
+    cJSON_AddArrayToObject(o, "models_ready");
+    cJSON_AddNumberToObject(o, "models_ready_count", 0);
+    cJSON_AddStringToObject(o, "region", region_label(spec, region));
+    cJSON_AddStringToObject(o, "architecture", "hf-transformers");
+    cJSON_AddBoolToObject(o, "cache_initialized", true);
+    set_json(r, o);
+}

@@ -46,6 +46,9 @@ bool reply_read_request(const struct fleet_endpoint *e, struct str body, struct 
 /* An error in the schema's form: no endpoint, wrong method, unknown result. */
 void reply_error(enum fleet_schema schema, int status, const char *message, struct reply *r);
 
+/* What a region's health URL answers. */
+void reply_health(const struct fleet_spec *spec, const char *region, double unix_s, struct reply *r);
+
 /* The function itself says that it failed, as modal's do: with status 200. */
 void reply_function_failed(const struct fleet_endpoint *e, const char *error, double seconds, struct reply *r);
 
