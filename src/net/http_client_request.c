@@ -1,0 +1,235 @@
+#include "net/http_client_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "base/timeutil.h"
+
+enum {
+    MAX_SPARE = 512,
+    MAX_HEADER_BYTES = 256 * 1024,  /* of all responses to one request together */
+    READ_BYTES = 4096,              /* each request in flight has a buffer of this size */
+    UPLOAD_BYTES = 16 * 1024,       /* the least libcurl takes */
+    POST_IDLE_S = 1,
+    PROBE_AFTER_S = 30,
+    PROBE_EVERY_S = 15,
+};
+
+/* ---- callbacks of libcurl: they append and note, nothing else ---- */
+
+static size_t take_body(char *ptr, size_t size, size_t count, void *ctx)
+{
+    struct http_request *q = ctx;
+    return buf_add(&q->answer, ptr, size * count) ? size * count : 0;
+}
+
+static bool is_header(struct str line, const char *name)
+{
+    size_t len = strlen(name);
+    return line.len > len && line.ptr[len] == ':' && strncasecmp(line.ptr, name, len) == 0;
+}
+
+static void keep_value(char **kept, struct str line)
+{
+    const char *from = memchr(line.ptr, ':', line.len), *end = line.ptr + line.len;
+    from++;
+    while (from < end && (*from == ' ' || *from == '\t'))
+        from++;
+    while (end > from && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' ' || end[-1] == '\t'))
+        end--;
+    free(*kept);
+    *kept = mem_strndup(from, (size_t)(end - from));
+}
+
+static void forget_headers(struct http_request *q)
+{
+    free(q->location);
+    free(q->retry_after);
+    q->location = q->retry_after = NULL;
+}
+
+static size_t take_header(char *ptr, size_t size, size_t count, void *ctx)
+{
+    struct http_request *q = ctx;
+    struct str line = {ptr, size * count};
+    q->header_bytes += line.len;
+    if (q->header_bytes > MAX_HEADER_BYTES) {
+        q->headers_too_large = true;
+        return 0;
+    }
+    if (line.len > 5 && memcmp(ptr, "HTTP/", 5) == 0)
+        forget_headers(q); /* those were of a 100 or 103 */
+    else if (is_header(line, "Location"))
+        keep_value(&q->location, line);
+    else if (is_header(line, "Retry-After"))
+        keep_value(&q->retry_after, line);
+    return line.len;
+}
+
+/* Called each time a request is about to be written. libcurl repeats a request by itself when a
+ * reused connection dies before the first byte of an answer. The server may have run it by then, so
+ * for a POST that would be paying twice: from the first byte sent on, it gets one chance only. */
+static int about_to_send(void *ctx, char *remote, char *local, int remote_port, int local_port)
+{
+    (void)remote, (void)local, (void)remote_port, (void)local_port;
+    struct http_request *q = ctx;
+    long sent = 0;
+    if (q->began && q->post)
+        curl_easy_getinfo(q->easy, CURLINFO_REQUEST_SIZE, &sent);
+    q->began = true;
+    list_unlink(&q->connect_link);
+    if (sent > 0) {
+        q->repeat_refused = true;
+        return CURL_PREREQFUNC_ABORT;
+    }
+    return CURL_PREREQFUNC_OK;
+}
+
+static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)ctx, (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
+/* ---- life ---- */
+
+struct http_request *http_request_get(struct http_client *c)
+{
+    if (!list_empty(&c->spare)) {
+        c->spare_count--;
+        return container_of(list_pop(&c->spare), struct http_request, link);
+    }
+    struct http_request *q = mem_zalloc(sizeof *q);
+    list_init(&q->link);
+    list_init(&q->connect_link);
+    buf_init(&q->answer, 0);
+    q->easy = curl_easy_init();
+    if (!q->easy)
+        abort(); /* out of memory */
+    return q;
+}
+
+void http_request_free(struct http_request *q)
+{
+    curl_easy_cleanup(q->easy);
+    buf_done(&q->answer);
+    free(q->trace.data);
+    forget_headers(q);
+    free(q);
+}
+
+void http_request_put(struct http_client *c, struct http_request *q)
+{
+    if (c->spare_count == MAX_SPARE) {
+        http_request_free(q);
+        return;
+    }
+    curl_easy_reset(q->easy);
+    buf_done(&q->answer);
+    free(q->trace.data);
+    q->trace.data = NULL;
+    forget_headers(q);
+    q->state = REQUEST_SPARE;
+    list_push_front(&c->spare, &q->link); /* the one whose memory is still warm goes first */
+    c->spare_count++;
+}
+
+/* ---- options ---- */
+
+static long to_ms(int64_t us)
+{
+    int64_t ms = (us + MS_US - 1) / MS_US;
+    return ms < INT32_MAX ? (long)ms : INT32_MAX;
+}
+
+static void set_method(CURL *easy, const struct http_send *s)
+{
+    if (!s->post)
+        return; /* a GET is what an easy handle does when nothing is said */
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->body.len);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, s->body.len ? s->body.ptr : "");
+    /* A server closes idle connections after some seconds; a POST that crosses the closing
+     * would be lost, so only one that was just in use is taken. */
+    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)POST_IDLE_S);
+}
+
+static void set_headers(struct http_request *q, const struct http_send *s)
+{
+    const struct http_chain *from = s->without_headers ? &q->target->client->bare : &q->target->chain;
+    struct curl_slist *list = s->post ? from->for_post : from->for_get;
+    if (s->trace_id) {
+        q->trace = (struct curl_slist){mem_printf("X-Trace-Id: %s", s->trace_id), list};
+        list = &q->trace;
+    }
+    curl_easy_setopt(q->easy, CURLOPT_HTTPHEADER, list);
+}
+
+static void set_connection(CURL *easy, struct http_target *t)
+{
+    curl_easy_setopt(easy, CURLOPT_PROXY, t->proxy ? t->proxy : "");
+    if (t->proxy)
+        curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, to_ms(t->connect_us));
+    curl_easy_setopt(easy, CURLOPT_SHARE, t->client->share);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)PROBE_AFTER_S);
+    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)PROBE_EVERY_S);
+    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
+    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
+    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(t->tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    if (t->tls) {
+        http_trust_use(t->client, easy);
+        /* Without it each of many requests at once would open a connection of its own before it is known that
+         * they could share one. */
+        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, t->single_use ? 0L : 1L);
+    }
+}
+
+static void set_callbacks(struct http_request *q)
+{
+    curl_easy_setopt(q->easy, CURLOPT_PRIVATE, q);
+    curl_easy_setopt(q->easy, CURLOPT_ERRORBUFFER, q->error);
+    curl_easy_setopt(q->easy, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(q->easy, CURLOPT_WRITEDATA, q);
+    curl_easy_setopt(q->easy, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(q->easy, CURLOPT_HEADERDATA, q);
+    curl_easy_setopt(q->easy, CURLOPT_PREREQFUNCTION, about_to_send);
+    curl_easy_setopt(q->easy, CURLOPT_PREREQDATA, q);
+    curl_easy_setopt(q->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)q->answer.max);
+}
+
+void http_request_prepare(struct http_request *q, const struct http_send *s)
+{
+    struct http_target *t = s->target;
+    q->target = t;
+    q->post = s->post;
+    q->body = s->body;
+    q->timeout_us = s->timeout_us;
+    q->ended = s->ended;
+    q->ctx = s->ctx;
+    q->header_bytes = 0;
+    q->code = CURLE_OK;
+    q->began = q->repeat_refused = q->headers_too_large = false;
+    q->error[0] = q->detail[0] = '\0';
+    buf_init(&q->answer, t->max_body_bytes);
+
+    set_callbacks(q);
+    set_method(q->easy, s);
+    set_headers(q, s);
+    set_connection(q->easy, t);
+    if (s->url) {
+        curl_easy_setopt(q->easy, CURLOPT_URL, s->url);
+        curl_easy_setopt(q->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+        if (!t->tls)
+            http_trust_use(t->client, q->easy); /* it may be an https one */
+    } else {
+        curl_easy_setopt(q->easy, CURLOPT_CURLU, t->url);
+    }
+    if (s->timeout_us)
+        curl_easy_setopt(q->easy, CURLOPT_TIMEOUT_MS, to_ms(s->timeout_us));
+}

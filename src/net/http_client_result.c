@@ -1,0 +1,133 @@
+#include "net/http_client_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/timeutil.h"
+
+static bool is_tls_failure(CURLcode code)
+{
+    switch (code) {
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CRL_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+    case CURLE_SSL_INVALIDCERTSTATUS:
+    case CURLE_SSL_ENGINE_NOTFOUND:
+    case CURLE_SSL_ENGINE_SETFAILED:
+    case CURLE_SSL_ENGINE_INITFAILED:
+    case CURLE_SSL_SHUTDOWN_FAILED:
+    case CURLE_USE_SSL_FAILED:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* HTTP/2 servers that answer before they have read the body may end the stream with an error after
+ * a complete answer. */
+static bool has_whole_answer(struct http_request *q, long status)
+{
+    curl_off_t promised = -1;
+    curl_easy_getinfo(q->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &promised);
+    return status >= 200 && promised >= 0 && (curl_off_t)q->answer.len == promised && !q->answer.full;
+}
+
+static enum wire classify(struct http_request *q, long status, long sent_bytes)
+{
+    if (q->code == CURLE_OK)
+        return WIRE_ANSWERED;
+    if (q->answer.full || q->code == CURLE_FILESIZE_EXCEEDED)
+        return WIRE_TOO_LARGE;
+    if (q->headers_too_large)
+        return WIRE_BAD;
+    if (!q->began)
+        return is_tls_failure(q->code) ? WIRE_TLS : WIRE_CONNECT;
+    if (sent_bytes == 0)
+        return WIRE_NOT_SENT;
+    if (q->repeat_refused)
+        return WIRE_LOST;
+    if (q->code == CURLE_WEIRD_SERVER_REPLY || q->code == CURLE_UNSUPPORTED_PROTOCOL)
+        return WIRE_BAD; /* the second is how libcurl calls an answer without a status line */
+    return has_whole_answer(q, status) ? WIRE_ANSWERED : WIRE_LOST;
+}
+
+static const char *describe(struct http_request *q, enum wire wire)
+{
+    char took[DURATION_TEXT];
+    const char *said = q->error[0] ? q->error : curl_easy_strerror(q->code);
+    long os_errno = 0;
+    curl_easy_getinfo(q->easy, CURLINFO_OS_ERRNO, &os_errno);
+    int64_t limit_us = q->target->connect_us;
+    if (q->timeout_us && (q->began || q->timeout_us < limit_us))
+        limit_us = q->timeout_us;
+
+    if (q->headers_too_large)
+        return "the headers of the answer pass 256 KiB";
+    if (q->repeat_refused)
+        return "the connection was closed after the request was sent";
+    if (wire == WIRE_TOO_LARGE)
+        snprintf(q->detail, sizeof q->detail, "the answer passes %zu bytes", q->target->max_body_bytes);
+    else if (q->code == CURLE_OPERATION_TIMEDOUT)
+        snprintf(q->detail, sizeof q->detail, "%s timed out after %s", q->began ? "the exchange" : "connect",
+                 duration_format(limit_us, took));
+    else if (wire == WIRE_CONNECT && os_errno)
+        snprintf(q->detail, sizeof q->detail, "%s: %s", said, strerror((int)os_errno));
+    else
+        return said;
+    return q->detail;
+}
+
+/* RFC 9110, 10.2.2: relative to the URL that was asked. The fragment is the reader's, not the server's. */
+static void make_location_absolute(struct http_request *q)
+{
+    const char *asked = NULL;
+    char *absolute = NULL;
+    curl_easy_getinfo(q->easy, CURLINFO_EFFECTIVE_URL, &asked);
+    CURLU *url = curl_url();
+    if (asked && url && curl_url_set(url, CURLUPART_URL, asked, 0) == CURLUE_OK &&
+        curl_url_set(url, CURLUPART_URL, q->location,
+                     CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE | CURLU_ALLOW_SPACE) == CURLUE_OK) {
+        curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0);
+        curl_url_get(url, CURLUPART_URL, &absolute, 0);
+    }
+    curl_url_cleanup(url);
+    free(q->location);
+    q->location = mem_strdup(absolute);
+    curl_free(absolute);
+}
+
+void http_request_result(struct http_request *q, struct response *out)
+{
+    long status = 0, header_bytes = 0, request_bytes = 0;
+    curl_off_t body_in = 0, body_out = 0, first_byte_us = 0;
+    curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(q->easy, CURLINFO_HEADER_SIZE, &header_bytes);
+    curl_easy_getinfo(q->easy, CURLINFO_REQUEST_SIZE, &request_bytes);
+    curl_easy_getinfo(q->easy, CURLINFO_SIZE_DOWNLOAD_T, &body_in);
+    curl_easy_getinfo(q->easy, CURLINFO_SIZE_UPLOAD_T, &body_out);
+    curl_easy_getinfo(q->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte_us);
+    if (status < 200)
+        status = 0; /* only an interim answer came */
+    if (q->location)
+        make_location_absolute(q);
+
+    enum wire wire = classify(q, status, request_bytes);
+    *out = (struct response){
+        .wire = wire,
+        .detail = wire == WIRE_ANSWERED ? NULL : describe(q, wire),
+        .http_status = (int)status,
+        .body = buf_str(&q->answer),
+        .location = q->location,
+        .retry_after = q->retry_after,
+        .first_byte_us = status ? q->sent_us + first_byte_us : 0,
+        .bytes_in = (uint64_t)header_bytes + (uint64_t)body_in,
+        .bytes_out = (uint64_t)request_bytes + (uint64_t)body_out,
+    };
+}
