@@ -426,6 +426,11 @@ void job_fail(struct engine_job *job, const char *reason)
     timer_off(&e->timers, &job->timeout);
 }
 
+int64_t engine_job_now_us(const struct engine_job *job)
+{
+    return engine_now(job->engine);
+}
+
 void engine_job_view(const struct engine_job *job, struct job_view *out)
 {
     *out = (struct job_view){
