@@ -27,7 +27,7 @@ struct asked {
 struct planning {
     const struct args *args;
     struct inputs inputs;
-    struct job_spec spec;
+    const struct job_spec *spec;
     struct plan *plan;         /* for looking things up; the engine has one of its own */
     int64_t *answer_us, *first_us; /* by endpoint index */
     bool *measured;
@@ -102,7 +102,7 @@ static double max_tokens(const struct job_spec *spec)
 
 static void price(struct planning *p)
 {
-    double tokens = max_tokens(&p->spec), each = (double)p->plan->question_count * p->plan->sample_count;
+    double tokens = max_tokens(p->spec), each = (double)p->plan->question_count * p->plan->sample_count;
     for (uint32_t i = 0; i < p->plan->endpoint_count; i++) {
         const struct endpoint_spec *e = plan_endpoint(p->plan, i);
         if (e->price_per_second <= 0 && e->price_per_token <= 0) {
@@ -137,7 +137,7 @@ static void asked(void *ctx, struct cell cell, int64_t at_us)
 
 static bool run_dry(struct planning *p, struct err *err)
 {
-    struct job_spec spec = p->spec;
+    struct job_spec spec = *p->spec;
     spec.timeout_us = 0; /* the order is wanted whole; the summary tells whether it would fit */
     struct plan *plan = plan_make(&spec, p->inputs.table, err);
     if (!plan)
@@ -195,18 +195,18 @@ static void add_time(const struct planning *p, struct buf *out)
     else
         buf_addf(out, "takes              unknown: %zu of %u endpoints never answered before; %s if each of their "
                  "answers took 1 s\n", p->plan->endpoint_count - p->measured_count, p->plan->endpoint_count, text);
-    if (p->spec.timeout_us)
-        buf_addf(out, "timeout            %s%s\n", duration_format(p->spec.timeout_us, limit),
-                 takes_us > p->spec.timeout_us ? ": too short" : "");
+    if (p->spec->timeout_us)
+        buf_addf(out, "timeout            %s%s\n", duration_format(p->spec->timeout_us, limit),
+                 takes_us > p->spec->timeout_us ? ": too short" : "");
 }
 
 static void add_summary(const struct planning *p, struct buf *out)
 {
     const struct plan *plan = p->plan;
-    buf_addf(out, "%s: %u questions x %u samples x %u endpoints = %llu executions\n", p->spec.name,
+    buf_addf(out, "%s: %u questions x %u samples x %u endpoints = %llu executions\n", p->spec->name,
              plan->question_count, plan->sample_count, plan->endpoint_count, (unsigned long long)plan->count);
     add_regions(p, out);
-    buf_addf(out, "\npolicy             %s: %u question batches, %s\n", p->spec.policy, plan->question_count,
+    buf_addf(out, "\npolicy             %s: %u question batches, %s\n", p->spec->policy, plan->question_count,
              p->result.max_batches <= 1 ? "one after another" : "several at a time");
     buf_addf(out, "POSTs              %llu, if nothing has to be asked again\n", (unsigned long long)p->posts);
     buf_addf(out, "most in flight     %u\n", p->result.max_in_flight);
@@ -239,7 +239,7 @@ static void print_text(const struct planning *p)
         char text[DURATION_TEXT];
         const struct cell *c = &p->asked[i].cell;
         table_cellf(t, "%zu", i + 1);
-        table_text(t, p->spec.questions[c->question].id);
+        table_text(t, p->spec->questions[c->question].id);
         table_text(t, plan_endpoint(p->plan, c->endpoint)->id);
         table_cellf(t, "%u", c->sample + 1);
         table_text(t, duration_format(p->asked[i].at_us, text));
@@ -257,8 +257,8 @@ static void print_text(const struct planning *p)
 static void print_json(const struct planning *p)
 {
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "name", p->spec.name);
-    cJSON_AddStringToObject(json, "policy", p->spec.policy);
+    cJSON_AddStringToObject(json, "name", p->spec->name);
+    cJSON_AddStringToObject(json, "policy", p->spec->policy);
     cJSON_AddNumberToObject(json, "questions", p->plan->question_count);
     cJSON_AddNumberToObject(json, "samples", p->plan->sample_count);
     cJSON_AddNumberToObject(json, "endpoints", p->plan->endpoint_count);
@@ -276,7 +276,7 @@ static void print_json(const struct planning *p)
         const struct cell *c = &p->asked[i].cell;
         const struct endpoint_spec *e = plan_endpoint(p->plan, c->endpoint);
         cJSON *one = cJSON_CreateObject();
-        cJSON_AddStringToObject(one, "question_id", p->spec.questions[c->question].id);
+        cJSON_AddStringToObject(one, "question_id", p->spec->questions[c->question].id);
         cJSON_AddStringToObject(one, "region", p->inputs.table->regions[e->region].id);
         cJSON_AddStringToObject(one, "model_id", e->model);
         cJSON_AddNumberToObject(one, "sample", c->sample + 1);
@@ -290,8 +290,8 @@ static void print_json(const struct planning *p)
 
 static bool plan(struct planning *p, struct err *err)
 {
-    p->spec = session_spec(p->inputs.file, &p->inputs.overrides);
-    p->plan = plan_make(&p->spec, p->inputs.table, err);
+    p->spec = job_file_spec(p->inputs.file);
+    p->plan = plan_make(p->spec, p->inputs.table, err);
     if (!p->plan || !measure(p, err) || !run_dry(p, err))
         return false;
     price(p);

@@ -283,7 +283,7 @@ static bool run_job(struct run *r, struct err *err)
         return false;
     struct loop_signal *on_int = loop_signal_new(session_loop(r->session), SIGINT, interrupted, r);
     struct loop_signal *on_term = loop_signal_new(session_loop(r->session), SIGTERM, interrupted, r);
-    bool submitted = session_submit(r->session, r->inputs.file, &r->inputs.overrides, author_name(), err);
+    bool submitted = session_submit(r->session, r->inputs.file, author_name(), err);
     if (submitted)
         loop_run(session_loop(r->session));
     progress_free(r->progress);

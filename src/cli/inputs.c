@@ -8,10 +8,10 @@
 #include "base/mem.h"
 #include "script/table_file.h"
 
-enum { SETTINGS_MAX = 256, SAMPLES_MAX = 1000000 };
+enum { SETTINGS_MAX = 256, OVERRIDES = 3 };
 
 struct settings {
-    struct script_setting list[SETTINGS_MAX];
+    struct script_setting list[SETTINGS_MAX + OVERRIDES];
     size_t count;
 };
 
@@ -22,12 +22,25 @@ static bool read_settings(const struct args *args, struct settings *out, struct 
         return err_set(err, ERR_USAGE, "too many settings (--set): give at most %d", SETTINGS_MAX);
     for (out->count = 0; out->count < count; out->count++) {
         const char *text = args_nth(args, "set", out->count), *equals = strchr(text, '=');
-        if (!equals || equals == text) {
-            err_set(err, ERR_USAGE, "\"%.40s\" is not a setting (--set): write KEY=VALUE", text);
-            return false;
-        }
+        if (!equals || equals == text)
+            return err_set(err, ERR_USAGE, "\"%.40s\" is not a setting (--set): write KEY=VALUE", text);
         out->list[out->count] = (struct script_setting){mem_strndup(text, (size_t)(equals - text)), equals + 1};
     }
+    return true;
+}
+
+/* The flags that stand for a setting: kept with the job like any other, so that resuming it finds them. */
+static bool read_overrides(const struct args *args, struct settings *out, struct err *err)
+{
+    static const char *const flags[OVERRIDES][2] = {
+        {"timeout", "timeout"}, {"samples", "samples"}, {"in-flight", "in_flight"}};
+    int64_t number, time_us;
+    if (!args_duration(args, "timeout", &time_us, err) || !args_integer(args, "samples", 1, INT_MAX, &number, err) ||
+        !args_integer(args, "in-flight", 1, INT_MAX, &number, err))
+        return false;
+    for (size_t i = 0; i < OVERRIDES; i++)
+        if (args_given(args, flags[i][0]))
+            out->list[out->count++] = (struct script_setting){mem_strdup(flags[i][1]), args_text(args, flags[i][0])};
     return true;
 }
 
@@ -49,19 +62,6 @@ static bool read_limits(const struct args *args, struct script_limits *out, stru
     return true;
 }
 
-static bool read_overrides(const struct args *args, struct session_overrides *out, struct err *err)
-{
-    int64_t samples = 0, in_flight = 0;
-    *out = (struct session_overrides){0};
-    if (!args_duration(args, "timeout", &out->timeout_us, err) ||
-        !args_integer(args, "samples", 1, SAMPLES_MAX, &samples, err) ||
-        !args_integer(args, "in-flight", 1, INT_MAX, &in_flight, err))
-        return false;
-    out->samples = (unsigned)samples;
-    out->in_flight = (unsigned)in_flight;
-    return true;
-}
-
 static void script_said(void *ctx, const char *line)
 {
     (void)ctx;
@@ -72,7 +72,7 @@ static struct job_file *load_job(const struct args *args, const struct script_li
 {
     struct settings settings = {.count = 0};
     struct job_file *file = NULL;
-    if (read_settings(args, &settings, err))
+    if (read_settings(args, &settings, err) && read_overrides(args, &settings, err))
         file = job_file_load(args->words[0],
                              &(struct job_file_options){
                                  .limits = limits,
@@ -106,7 +106,7 @@ struct region_table *load_regions(const char *path, const char *secrets, bool se
 bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err)
 {
     struct inputs in = {0};
-    if (!read_limits(args, &in.limits, err) || !read_overrides(args, &in.overrides, err))
+    if (!read_limits(args, &in.limits, err))
         return false;
     in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits, err);
     if (!in.table)

@@ -3,7 +3,6 @@
 #define CLI_INPUTS_H
 
 #include "cli/args.h"
-#include "cli/session.h"
 #include "core/region_table.h"
 #include "script/job_file.h"
 #include "script/limits.h"
@@ -31,7 +30,6 @@ struct inputs {
     struct script_limits limits;
     struct region_table *table;
     struct job_file *file;
-    struct session_overrides overrides;
 };
 
 /* Logs the table's warnings. On false nothing is held. */

@@ -19,7 +19,6 @@ struct session_job {
     struct list link;
     struct session *session;
     struct job_file *file;
-    struct job_spec spec;      /* shallow copy of the file's, with the overrides; never freed itself */
     struct plan *plan;         /* the engine's once it has the job, which keeps it until the job is freed */
     struct engine_job *engine_job;
     struct accepted accepted;
@@ -248,18 +247,6 @@ struct engine *session_engine(struct session *s)
 
 /* ---- jobs ---- */
 
-struct job_spec session_spec(const struct job_file *file, const struct session_overrides *o)
-{
-    struct job_spec spec = *job_file_spec(file);
-    if (o->timeout_us)
-        spec.timeout_us = o->timeout_us;
-    if (o->samples)
-        spec.samples = o->samples;
-    if (o->in_flight)
-        spec.in_flight = o->in_flight;
-    return spec;
-}
-
 static void job_ended(void *ctx, struct engine_job *engine_job)
 {
     struct session_job *job = ctx;
@@ -293,7 +280,7 @@ static void job_accepted(void *ctx, const struct accepted *accepted, const struc
     struct job_start start = {
         .id = job->accepted.job_id,
         .first_row = accepted->first_row,
-        .spec = &job->spec,
+        .spec = job_file_spec(job->file),
         .plan = job->plan,
         .ended = job_ended,
         .ctx = job,
@@ -306,14 +293,12 @@ static void job_accepted(void *ctx, const struct accepted *accepted, const struc
     turn_is_due(s);
 }
 
-struct session_job *session_submit(struct session *s, struct job_file *file, const struct session_overrides *o,
-                                   const char *author, struct err *err)
+struct session_job *session_submit(struct session *s, struct job_file *file, const char *author, struct err *err)
 {
     struct session_job *job = mem_zalloc(sizeof *job);
     job->session = s;
     job->file = file;
-    job->spec = session_spec(file, o);
-    job->plan = plan_make(&job->spec, s->table, err);
+    job->plan = plan_make(job_file_spec(file), s->table, err);
     if (!job->plan) {
         free(job);
         return NULL;

@@ -36,18 +36,10 @@ bool session_free(struct session *s, struct err *err);
 struct loop *session_loop(struct session *s);
 struct engine *session_engine(struct session *s);
 
-/* Instead of what the job file says; 0: as the file says. */
-struct session_overrides {
-    int64_t timeout_us;
-    unsigned samples, in_flight;
-};
-/* The file's specification with the overrides in; it borrows from the file. */
-struct job_spec session_spec(const struct job_file *file, const struct session_overrides *o);
-
 /* Plans the job and has it stored; accepted() or refused() follows. file stays the caller's and must
  * outlive the session. NULL when it cannot be planned. */
-MUST_USE struct session_job *session_submit(struct session *s, struct job_file *file,
-                                            const struct session_overrides *o, const char *author, struct err *err);
+MUST_USE struct session_job *session_submit(struct session *s, struct job_file *file, const char *author,
+                                            struct err *err);
 
 const char *session_job_id(const struct session_job *job);        /* NULL until accepted */
 struct engine_job *session_job_engine(const struct session_job *job); /* NULL until accepted */
