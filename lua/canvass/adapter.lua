@@ -1,0 +1,99 @@
+-- What adapters share. An adapter is a module that returns a table:
+--
+--   headers = { ["x-version"] = "1" }      constant request headers (optional)
+--   options = { system = "string" }        the keys it takes under `options` in the region table, each the name of a
+--                                          Lua type, or function(value) -> true, or false and what would be right;
+--                                          a function is called with nil too when the option is not given (optional)
+--   request = function(ask)                -> the body: text as it is, or a table that becomes JSON;
+--                                             nil and the reason when this cannot be asked
+--   answer  = function(response, ask)      -> one of  { text = "...", model =, region =, prompt_tokens =, completion_tokens = }
+--                                                     { error = "...", class = "bad_response", transient = true, wait = seconds }
+--                                                     { poll = URL or true for the same one again, wait = seconds }
+--                                             or nil: the HTTP status decides; on 2xx that is a bad response
+--   health  = function(response)           -> { status =, region =, models = { "..." } } (optional)
+--
+-- ask:      prompt, model, region, endpoint, url, sample, parameters, options, question { id, prompt, expected, metadata ... }
+-- response: status, body, json (nil when the body is not JSON)
+--
+-- Both are shared by all calls, as are ask.parameters and ask.options: read them, copy what you keep.
+
+local json = require "json"
+
+local adapter = {}
+
+local LONGEST_TEXT = 2000
+local LARGEST_COUNT = 2 ^ 53
+
+-- JSON gives null as a userdata and whatever the endpoint likes as anything, so all reading goes through these.
+
+function adapter.text(value)
+    return type(value) == "string" and value or nil
+end
+
+local nothing = setmetatable({}, { __newindex = function() error("not to be written to", 2) end })
+
+function adapter.object(value)
+    return type(value) == "table" and value or nothing
+end
+
+function adapter.count(value)
+    if type(value) == "number" and value >= 0 and value <= LARGEST_COUNT and value % 1 == 0 then return value end
+    return nil
+end
+
+-- Everything the job sets goes along, known or not; what the adapter adds wins.
+function adapter.copy(parameters)
+    local body = {}
+    for name, value in pairs(parameters) do body[name] = value end
+    return body
+end
+
+local function one_text(value)
+    if type(value) == "string" then
+        return value ~= "" and value:sub(1, LONGEST_TEXT) or nil
+    elseif type(value) == "table" then
+        return one_text(value.message) or one_text(value.msg) or one_text(value.detail) or one_text(value.error)
+            or one_text(value[1])
+    end
+    return nil
+end
+
+-- The words of an error in the shapes that servers use:
+-- { error = { message } }, { error = "..." }, { detail = "..." }, { detail = { { msg } } }, { message },
+-- { errors = { ... } }, and a bare text.
+function adapter.error_text(body)
+    if type(body) ~= "table" then return one_text(body) end
+    local text = one_text(body.error) or one_text(body.detail) or one_text(body.message) or one_text(body.errors)
+        or one_text(body[1])
+    if text then return text end
+    if type(body.error) == "table" and next(body.error) ~= nil then
+        return json.encode(body.error):sub(1, LONGEST_TEXT)
+    end
+    return nil
+end
+
+-- An HTTP status said inside a body that came with 200, as gateways do.
+function adapter.status_error(text, status)
+    if status == 402 then return { error = text, class = "quota_exhausted" } end
+    if status == 429 then return { error = text, class = "rate_limited", transient = true } end
+    if status == 408 then return { error = text, class = "timeout", transient = true } end
+    if status == 404 then return { error = text, class = "not_found" } end
+    if status >= 500 then return { error = text, class = "http_server", transient = true } end
+    return { error = text, class = "http_client" }
+end
+
+function adapter.bad(text, transient)
+    return { error = text, class = "bad_response", transient = transient or false }
+end
+
+-- Ids of a model list: { data = { { id } } } as OpenAI and Anthropic have it.
+function adapter.listed_models(body)
+    local models = {}
+    for _, model in ipairs(adapter.object(adapter.object(body).data)) do
+        local id = adapter.text(adapter.object(model).id)
+        if id then models[#models + 1] = id end
+    end
+    return models
+end
+
+return adapter

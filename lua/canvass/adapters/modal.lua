@@ -1,0 +1,62 @@
+-- Inference functions on Modal that answer { status = "success" | success = true, response, model, region, ... },
+-- with and without a receipt. They answer 200 for failures too.
+
+local adapter = require "canvass.adapter"
+local text, object, count = adapter.text, adapter.object, adapter.count
+
+local modal = {}
+
+modal.options = {
+    send_region = "boolean",  -- for an app that serves several regions and wants to be told which
+    send_model = "string",    -- what the endpoint calls the model, if not by the table's id
+}
+
+function modal.request(ask)
+    local options = ask.options
+    local body = adapter.copy(ask.parameters)
+    body.model = options.send_model or ask.model
+    body.prompt = ask.prompt
+    if options.send_region then body.region = ask.region end
+    return body
+end
+
+-- These say that the request itself is wrong: asking again would give the same.
+local function is_permanent(message)
+    return message:find("^%s*Unknown model") ~= nil or message:find("^%s*Prompt is required") ~= nil
+end
+
+local function failure(body)
+    local message = adapter.error_text(body) or "the endpoint reports a failure and gives no reason"
+    if is_permanent(message) then return { error = message, class = "config" } end
+    return adapter.bad(message, true)
+end
+
+function modal.answer(response)
+    local body = response.json
+    if response.status >= 300 or type(body) ~= "table" then return nil end
+    if body.success ~= true and body.status ~= "success" then
+        if body.success == false or body.status == "error" then return failure(body) end
+        return adapter.bad("the endpoint says neither success nor error")
+    end
+
+    local answer = text(body.response) or text(body.output) or text(body.text)
+    if not answer then
+        return adapter.bad("the endpoint reports success without a text in response, output or text")
+    end
+    local receipt = object(body.receipt)
+    local details = object(receipt.execution_details)
+    return {
+        text = answer,
+        model = text(body.model) or text(details.model),
+        region = text(body.region) or text(details.region),
+        completion_tokens = count(body.tokens_generated) or count(object(receipt.output).tokens_generated),
+    }
+end
+
+function modal.health(response)
+    local body = response.json
+    if response.status >= 300 or type(body) ~= "table" then return nil end
+    return { status = text(body.status), region = text(body.region), models = body.models_available }
+end
+
+return modal

@@ -1,0 +1,68 @@
+/* adapters_state.h -- the inside of adapters, for adapters.c and adapters_load.c only. */
+#ifndef SCRIPT_ADAPTERS_STATE_H
+#define SCRIPT_ADAPTERS_STATE_H
+
+#include "base/buf.h"
+#include "engine/ports.h"
+#include "script/adapters.h"
+#include "script/sandbox.h"
+
+enum { ADAPTER_OPTIONS = 32, ADAPTER_HEADERS = 16, ADAPTER_NOTE_BYTES = 4096 };
+
+struct adapter {
+    struct adapters *owner;
+    const char *name;
+    const char *file;                /* relative to the folder; NULL: built in */
+    const char *shown;               /* for errors */
+    struct str text;                 /* the chunk, as it was when the table was loaded */
+    struct script_file *files;       /* what it required then */
+    size_t file_count;
+    struct script *script;           /* NULL: to be made again */
+    unsigned generation;             /* how often it was made */
+    unsigned strikes;                /* calls in a row that had to be stopped */
+
+    /* References into the script's registry. */
+    int options, request, answer, health, error_text;
+    int lazy;                        /* the metatable that looks things up when they are asked for */
+    int response, response_fields;
+    int kept;                        /* holds what the last answer's texts point into */
+
+    const char *option_names[ADAPTER_OPTIONS];
+    size_t option_count;
+    struct header headers[ADAPTER_HEADERS];
+    size_t header_count;
+
+    const struct ask *ask;           /* of the call that runs, NULL otherwise */
+    const struct response *reading;  /* NULL unless answer() or health() runs */
+    bool json_cached;                /* response_fields.json is the last call's */
+    bool loaded;                     /* headers and option_names are known */
+    struct buf note;                 /* texts made here, until the next call */
+};
+
+/* What an endpoint's calls share, made when first needed. */
+struct adapter_cell {
+    const char *options;             /* JSON */
+    unsigned generation;             /* of the state that the references below belong to; 0: none */
+    int ask, fields;
+    char *parameters;                /* the JSON that fields.parameters was made from */
+};
+
+struct adapters {
+    struct arena arena;
+    const char *folder, *table_name;
+    struct script_limits limits;
+    bool has_limits;
+    struct adapter **list;
+    size_t count;
+    struct adapter_cell *cells;      /* by endpoint index */
+    size_t cell_count;
+};
+
+/* Puts response, its fields and the lazy metatable into a fresh state. Raises: call it protected. */
+void adapter_make_tables(lua_State *L, struct adapter *ad);
+/* Is there a state to call into? Makes it again when the last one was stopped. */
+bool adapter_alive(struct adapter *ad, struct err *err);
+/* To be told of each call's end: counts strikes, drops a doomed state. */
+void adapter_ended(struct adapter *ad);
+
+#endif
