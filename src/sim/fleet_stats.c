@@ -8,11 +8,17 @@
 
 #include "base/text.h"
 
+enum { TEXT_MAX_BYTES = 64 << 10 };
+
 void credentials_count(struct credentials_seen *c, const char *path)
 {
     c->total++;
+    struct buf clean;
     char key[CREDENTIAL_PATH_BYTES];
-    snprintf(key, sizeof key, "%s", path);
+    buf_init(&clean, TEXT_MAX_BYTES);
+    text_add_utf8(&clean, str_from(path));
+    snprintf(key, sizeof key, "%s", buf_str(&clean).ptr);
+    buf_done(&clean);
     size_t i = 0;
     while (i < c->path_count && strcmp(c->paths[i].path, key) != 0)
         i++;
@@ -86,7 +92,7 @@ static void add_endpoints(cJSON *o, const struct fleet_stats *stats)
 static void add_text(cJSON *o, const char *name, const char *text)
 {
     struct buf clean;
-    buf_init(&clean, 4 * CREDENTIAL_PATH_BYTES);
+    buf_init(&clean, TEXT_MAX_BYTES);
     text_add_utf8(&clean, str_from(text));
     cJSON_AddStringToObject(o, name, buf_str(&clean).ptr);
     buf_done(&clean);
@@ -124,6 +130,8 @@ void fleet_stats_write(const struct fleet_stats *stats, struct buf *json_out)
     cJSON *paths = cJSON_AddObjectToObject(o, "credentials_paths");
     for (size_t i = 0; i < stats->credentials->path_count; i++)
         add_count(paths, stats->credentials->paths[i].path, stats->credentials->paths[i].count);
+    if (stats->spec->answers.error) /* then the built-in texts stand in */
+        add_text(o, "answers_error", stats->spec->answers.error);
     add_endpoints(o, stats);
     if (stats->log)
         add_log(o, stats);
