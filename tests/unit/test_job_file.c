@@ -1,0 +1,618 @@
+#include "job_fixture.h"
+
+#include "base/timeutil.h"
+
+/* ---- help ---- */
+
+static struct job_file *load_good_with(struct folder *f, const char *name, struct job_file_options o)
+{
+    struct err err = {0};
+    struct job_file *job = folder_load(f, name, o, &err);
+    if (!job)
+        fail_msg("%s", err.text);
+    return job;
+}
+
+static struct job_file *load_good(struct folder *f, const char *script)
+{
+    folder_write(f, "job.lua", script);
+    return load_good_with(f, "job.lua", (struct job_file_options){0});
+}
+
+static void expect_error_with(struct folder *f, const char *name, struct job_file_options o, const char *const *parts)
+{
+    struct err err = {0};
+    struct job_file *job = folder_load(f, name, o, &err);
+    job_file_free(job);
+    if (job)
+        fail_msg("%s was accepted, not refused with \"%s\"", name, parts[0]);
+    for (; *parts; parts++)
+        if (!strstr(err.text, *parts))
+            fail_msg("\"%s\" is not in: %s", *parts, err.text);
+    assert_true(err.code != ERR_NONE);
+}
+
+static const char two[] = "{{id='a',prompt='A?'},{id='b',prompt='B?'}}";
+
+/* ---- good scripts ---- */
+
+static void a_whole_script(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "questions.lua",
+                 "return {\n {id='math_basic', prompt='What is 2+2?', expected='4', category='control', weight=2},\n"
+                 " {id='identity', prompt='Who are you?'},\n}\n");
+    struct job_file *job = load_good(f,
+        "local policy = require 'canvass.policy'\n"
+        "return { name='bias-detection', questions=require 'questions', models={'llama3.2-1b', {id='qwen/2.5', regions={'us','eu'}}},\n"
+        " regions={'us','eu','asia'}, parameters={temperature=0.1, max_tokens=500, stop={'a','b'}}, samples=3, in_flight=7,\n"
+        " policy=policy.by_region, timeout='10m', on_missing='skip', warm=true, score=function(a, q) return 1 end }\n");
+    const struct job_spec *s = job_file_spec(job);
+    assert_string_equal(s->name, "bias-detection");
+    assert_int_equal(s->question_count, 2);
+    assert_string_equal(s->questions[0].id, "math_basic");
+    assert_memory_equal(s->questions[0].prompt.ptr, "What is 2+2?", 12);
+    assert_int_equal(s->questions[0].prompt.len, 12);
+    assert_string_equal(s->questions[0].expected, "\"4\"");
+    assert_string_equal(s->questions[0].metadata, "{\"category\":\"control\",\"weight\":2}");
+    assert_null(s->questions[1].expected);
+    assert_null(s->questions[1].metadata);
+    assert_int_equal(s->model_count, 2);
+    assert_string_equal(s->models[0].model, "llama3.2-1b");
+    assert_null(s->models[0].regions);
+    assert_string_equal(s->models[1].model, "qwen/2.5");
+    assert_int_equal(s->models[1].region_count, 2);
+    assert_string_equal(s->models[1].regions[1], "eu");
+    assert_int_equal(s->region_count, 3);
+    assert_string_equal(s->regions[2], "asia");
+    assert_string_equal(s->parameters, "{\"max_tokens\":500,\"stop\":[\"a\",\"b\"],\"temperature\":0.1}");
+    assert_int_equal(s->samples, 3);
+    assert_int_equal(s->in_flight, 7);
+    assert_string_equal(s->policy, "by_region");
+    assert_int_equal(s->timeout_us, 10 * MINUTE_US);
+    assert_int_equal(s->on_missing, ON_MISSING_SKIP);
+    assert_true(s->warm);
+    assert_null(s->settings);
+    assert_int_equal(s->source_count, 2);
+    assert_string_equal(s->sources[0].name, "job.lua");
+    assert_memory_equal(s->sources[0].text.ptr, "local policy", 12);
+    assert_string_equal(s->sources[1].name, "questions.lua");
+    assert_memory_equal(s->sources[1].text.ptr, "return {", 8);
+    job_file_free(job);
+}
+
+static void a_script_that_says_little(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "small-job_2.lua", "return { questions = { { id = 'a', prompt = 'A?' } } }");
+    struct job_file *job = load_good_with(f, "small-job_2.lua", (struct job_file_options){0});
+    const struct job_spec *s = job_file_spec(job);
+    assert_string_equal(s->name, "small-job_2");
+    assert_int_equal(s->samples, 1);
+    assert_int_equal(s->model_count + s->region_count, 0);
+    assert_int_equal(s->timeout_us, 0);
+    assert_int_equal(s->in_flight, 0);
+    assert_int_equal(s->on_missing, ON_MISSING_WAIT);
+    assert_false(s->warm);
+    assert_string_equal(s->parameters, "{}");
+    assert_string_equal(s->policy, "sequential");
+    job_file_free(job);
+}
+
+static void the_policy_has_a_name(void **state)
+{
+    struct folder *f = *state;
+    static const struct { const char *policy, *option, *name; } cases[] = {
+        {"require('canvass.policy').sequential", NULL, "sequential"},
+        {"require('canvass.policy').by_region", NULL, "by_region"},
+        {"require('canvass.policy').by_endpoint", NULL, "by_endpoint"},
+        {"require('canvass.policy').free", NULL, "free"},
+        {"'by_endpoint'", NULL, "by_endpoint"},
+        {"'mine.spiral'", NULL, "mine.spiral"},
+        {"'lone'", NULL, "lone"},
+        {"function(plan) plan:run() end", NULL, "custom"},
+        {"nil", NULL, "sequential"},
+        {"nil", "free", "free"},
+        {"function(plan) plan:run() end", "by_region", "by_region"},
+        {"function(plan) plan:run() end", "custom", "custom"},
+        {"nil", "mine.spiral", "mine.spiral"},
+        {"nil", "lone", "lone"},
+        {"nil", "deep.er.go", "deep.er.go"},
+    };
+    folder_write(f, "mine.lua", "return { spiral = function(plan) plan:run() end }");
+    folder_write(f, "lone.lua", "return function(plan) plan:run() end");
+    char deep[128], script[256];
+    snprintf(deep, sizeof(deep), "%s/deep", f->path);
+    mkdir(deep, 0700);
+    folder_write(f, "deep/er.lua", "return { go = function(plan) end }");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        snprintf(script, sizeof(script), "return { questions=%s, policy=%s }", two, cases[i].policy);
+        folder_write(f, "job.lua", script);
+        struct job_file *job = load_good_with(f, "job.lua", (struct job_file_options){.policy = cases[i].option});
+        assert_string_equal(job_file_spec(job)->policy, cases[i].name);
+        job_file_free(job);
+    }
+}
+
+/* ---- bad scripts ---- */
+
+static const struct { const char *script, *parts[5]; } bad[] = {
+    {"return {", {"job.lua:1", NULL}},
+    {"error 'so not'", {"job.lua:1", "so not", NULL}},
+    {"return", {"returns 0 values", "job.lua", NULL}},
+    {"return 7", {"job.lua", "not a table", NULL}},
+    {"while true do end", {"stopped after", "job.lua:1", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, modells = {} }", {"unknown key \"modells\"", "did you mean \"models\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, [1] = 2 }", {"value without a name", "job.lua", NULL}},
+    {"return { name='x' }", {"no questions", "job.lua: questions", "canvass.jsonl", NULL}},
+    {"return { questions = {} }", {"questions is empty", "at least one", NULL}},
+    {"return { questions = 'questions.jsonl' }", {"questions are a string", "canvass.jsonl", NULL}},
+    {"return { questions = { a = 'A?' } }", {"not a list", "job.lua: questions", NULL}},
+    {"return { questions = { {id='a',prompt='A?'}, nil, {id='b',prompt='B?'} } , samples=1}", {"gaps", NULL}},
+    {"return { questions = { 'A?' } }", {"question is a string", "questions[1]", "{ id = ", NULL}},
+    {"return { questions = { {prompt='A?'} } }", {"has no id", "questions[1].id", NULL}},
+    {"return { questions = { {id=7,prompt='A?'} } }", {"id is a number", "questions[1].id", "in quotes", NULL}},
+    {"return { questions = { {id='',prompt='A?'} } }", {"id is empty", "questions[1].id", NULL}},
+    {"return { questions = { {id='a\\nb',prompt='A?'} } }", {"control character", "questions[1].id", NULL}},
+    {"return { questions = { {id='a\\0b',prompt='A?'} } }", {"control character", NULL}},
+    {"return { questions = { {id='a\\xff',prompt='A?'} } }", {"not UTF-8", "questions[1].id", NULL}},
+    {"return { questions = { {id=' a',prompt='A?'} } }", {"space", "questions[1].id", NULL}},
+    {"return { questions = { {id=string.rep('x',201),prompt='A?'} } }", {"longer than 200", NULL}},
+    {"return { questions = { {id='a'} } }", {"no prompt", "questions[1].prompt", NULL}},
+    {"return { questions = { {id='a',prompt=''} } }", {"prompt is empty", "questions[1].prompt", NULL}},
+    {"return { questions = { {id='a',prompt=' \\n\\t'} } }", {"prompt is empty", NULL}},
+    {"return { questions = { {id='a',prompt=4} } }", {"prompt is a number", "questions[1].prompt", NULL}},
+    {"return { questions = { {id='a',prompt='\\xff'} } }", {"not UTF-8", "save the file as UTF-8", NULL}},
+    {"return { questions = { {id='a',prompt='A?','more'} } }", {"without a name", "questions[1]", NULL}},
+    {"return { questions = { {id='a',prompt='A?',expected=print} } }", {"questions[1].expected", "function", NULL}},
+    {"return { questions = { {id='a',prompt='A?',tag={x=print}} } }", {"questions[1]", "function", NULL}},
+    {"return { questions = { {id='a',prompt='A?'},{id='b',prompt='B?'},{id='a',prompt='C?'} } }",
+     {"duplicate question id \"a\"", "questions[3]", "questions[1]", "own id", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, name='so not' }", {"\"so not\"", "job.lua: name", "letters, digits", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, name=7 }", {"job.lua: name", "string", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, name=string.rep('n',101) }", {"job.lua: name", "at most 100", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, samples=0 }", {"job.lua: samples", "from 1", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, samples=1.5 }", {"job.lua: samples", "whole number", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, samples='2' }", {"job.lua: samples", "whole number", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, in_flight=0 }", {"job.lua: in_flight", "from 1", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, timeout='10 m' }", {"job.lua: timeout", "duration", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, timeout=0 }", {"job.lua: timeout", "longer", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, timeout=-1 }", {"job.lua: timeout", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, on_missing='ignore' }", {"\"ignore\"", "job.lua: on_missing", "\"wait\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, warm='yes' }", {"job.lua: warm", "true or false", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, score='f' }", {"job.lua: score", "function", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models='llama' }", {"models are a string", "job.lua: models", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={} }", {"no model is named", "leave it out", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={'m', 7} }", {"model is a number", "models[2]", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={'m', 'n', 'm'} }", {"duplicate model \"m\"", "models[3]", "models[1]", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{name='m'}} }", {"models[1]", "id", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', region='us'}} }", {"unknown key \"region\"", "models[1]", "\"regions\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', regions={}}} }", {"no region is named", "models[1].regions", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', regions={'us','us'}}} }", {"duplicate region \"us\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={'a b'} }", {"models[1]", "space", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={''} }", {"models[1]", "empty", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, regions='us' }", {"job.lua: regions", "list of strings", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, regions={} }", {"no region is named", "leave it out", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, regions={'us','eu','us'} }", {"duplicate region \"us\"", "regions[3]", "regions[1]", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, parameters='hot' }", {"parameters are a string", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, parameters={1,2} }", {"parameter has no name", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, parameters={f=print} }", {"parameters", "function", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy=true }", {"policy is a boolean", "job.lua: policy", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='sequentiel' }", {"unknown policy \"sequentiel\"", "did you mean sequential", "by_endpoint", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='../evil' }", {"unknown policy", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='mine.none' }", {"module mine has no function \"none\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='mine' }", {"mine returns a table", "mine.NAME", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='broken.x' }", {"policy broken.x", "broken.lua:2", NULL}},
+    {"return { questions = require 'nothing' }", {"no module \"nothing\"", "job.lua:1", NULL}},
+    {"return { questions = canvass.jsonl 'nothing.jsonl' }", {"nothing.jsonl", "job.lua:1", NULL}},
+    {"return { questions = canvass.jsonl '/etc/hostname' }", {"outside", "/etc/hostname", NULL}},
+    {"return { questions = canvass.jsonl '../x.jsonl' }", {"outside", NULL}},
+    {"canvass = 1", {"canvass", "job.lua:1", NULL}},
+    {"canvass.x = 1", {"read-only", "job.lua:1", NULL}},
+    {"canvass.settings.x = 1", {"read-only", NULL}},
+    {"canvass.sleep(1)", {"canvass.sleep works in a running policy only", "job.lua:1", NULL}},
+    {"canvass.now()", {"canvass.now works in a running policy only", NULL}},
+    {"canvass.progress()", {"canvass.progress works in a running policy only", NULL}},
+    {"canvass.setting('x', {})", {"default is text", NULL}},
+};
+
+static void bad_scripts_are_told_why(void **state)
+{
+    struct folder *f = *state;
+    struct script_limits limits = SCRIPT_LIMITS_DEFAULT;
+    limits.load_us = 100000;
+    folder_write(f, "mine.lua", "return { spiral = 7 }");
+    folder_write(f, "broken.lua", "local x = 1\nerror 'broken'\n");
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        folder_write(f, "job.lua", bad[i].script);
+        expect_error_with(f, "job.lua", (struct job_file_options){.limits = &limits}, bad[i].parts);
+    }
+}
+
+static void a_file_that_is_not_there(void **state)
+{
+    expect_error_with(*state, "none.lua", (struct job_file_options){0}, (const char *const[]){"none.lua", NULL});
+    folder_write(*state, "my job.lua", "return { questions = {{id='a',prompt='A?'}} }");
+    expect_error_with(*state, "my job.lua", (struct job_file_options){0}, (const char *const[]){"no name", "my job", NULL});
+    folder_write(*state, "job.lua", "return { questions = {{id='a',prompt='A?'}} }");
+    expect_error_with(*state, "job.lua", (struct job_file_options){.questions = "q.csv"},
+                      (const char *const[]){"--questions", "JSON", NULL});
+    expect_error_with(*state, "job.lua", (struct job_file_options){.policy = "fre"},
+                      (const char *const[]){"unknown policy \"fre\"", "--policy fre", "did you mean free", NULL});
+}
+
+/* ---- settings ---- */
+
+static void settings_stand_over_the_script(void **state)
+{
+    struct folder *f = *state;
+    const struct script_setting set[] = {
+        {"name", "other"}, {"samples", "2"}, {"samples", "4"}, {"timeout", "90"}, {"in_flight", "3"}, {"on_missing", "skip"}, {"warm", "true"},
+        {"parameters.temperature", "0.7"}, {"parameters.stop", "END"}, {"parameters.format", "{\"type\":\"json\"}"}, {"mine", "x"},
+    };
+    folder_write(f, "job.lua",
+                 "assert(canvass.settings.mine == 'x' and canvass.settings.none == nil)\n"
+                 "return { questions={{id='a',prompt='A?'}}, samples=9, timeout='1s', parameters={temperature=0, max_tokens=5} }");
+    struct job_file *job = load_good_with(f, "job.lua", (struct job_file_options){.settings = set, .setting_count = ARRAY_LEN(set)});
+    const struct job_spec *s = job_file_spec(job);
+    assert_string_equal(s->name, "other");
+    assert_int_equal(s->samples, 4);
+    assert_int_equal(s->timeout_us, 90 * SECOND_US);
+    assert_int_equal(s->in_flight, 3);
+    assert_int_equal(s->on_missing, ON_MISSING_SKIP);
+    assert_true(s->warm);
+    assert_string_equal(s->parameters, "{\"format\":{\"type\":\"json\"},\"max_tokens\":5,\"stop\":\"END\",\"temperature\":0.7}");
+    assert_non_null(strstr(s->settings, "\"mine\":\"x\""));
+    assert_non_null(strstr(s->settings, "\"samples\":\"4\""));
+    job_file_free(job);
+}
+
+static void settings_are_typed_by_their_default(void **state)
+{
+    struct folder *f = *state;
+    const struct script_setting set[] = {{"n", "3"}, {"b", "true"}, {"t", "text"}, {"raw", "7"}, {"all", "1"}};
+    folder_write(f, "job.lua",
+                 "assert(canvass.setting('n', 1) == 3 and math.type(canvass.setting('n', 1)) == 'integer')\n"
+                 "assert(canvass.setting('b', false) == true)\n"
+                 "assert(canvass.setting('t', 'x') == 'text' and canvass.setting('raw') == '7')\n"
+                 "assert(canvass.setting('absent', 5) == 5 and canvass.setting('absent') == nil)\n"
+                 "assert(not pcall(canvass.setting, 't', 1) and not pcall(canvass.setting, 't', true))\n"
+                 "local seen = 0\n"
+                 "for k, v in pairs(canvass.settings) do seen = seen + 1; assert(canvass.settings[k] == v) end\n"
+                 "assert(seen == 5)\n"
+                 "return { questions = {{id='a',prompt='A?'}} }");
+    job_file_free(load_good_with(f, "job.lua", (struct job_file_options){.settings = set, .setting_count = ARRAY_LEN(set)}));
+}
+
+static void bad_settings(void **state)
+{
+    struct folder *f = *state;
+    static const struct { struct script_setting set; const char *parts[4]; } cases[] = {
+        {{"sampels", "3"}, {"nobody reads --set sampels=3", "did you mean samples", "canvass.settings.sampels", NULL}},
+        {{"temperature", "3"}, {"nobody reads --set temperature=3", "parameters.NAME", NULL}},
+        {{"samples", "0"}, {"--set samples=0", "whole number from 1", NULL}},
+        {{"samples", "3x"}, {"--set samples=3x", NULL}},
+        {{"samples", ""}, {"--set samples=", NULL}},
+        {{"in_flight", "0"}, {"--set in_flight=0", NULL}},
+        {{"timeout", "soon"}, {"--set timeout=soon", "10m", NULL}},
+        {{"timeout", "0"}, {"--set timeout=0", NULL}},
+        {{"timeout", "-3"}, {"--set timeout=-3", NULL}},
+        {{"timeout", "nan"}, {"--set timeout=nan", NULL}},
+        {{"warm", "1"}, {"--set warm=1", "true or false", NULL}},
+        {{"on_missing", "no"}, {"--set on_missing=no", "\"wait\"", NULL}},
+        {{"name", "a b"}, {"--set name=a b", NULL}},
+        {{"parameters.", "1"}, {"--set parameters.=1", NULL}},
+        {{"parameters.a.b", "1"}, {"--set parameters.a.b=1", "one parameter", NULL}},
+    };
+    folder_write(f, "job.lua", "return { questions = {{id='a',prompt='A?'}} }");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        expect_error_with(f, "job.lua", (struct job_file_options){.settings = &cases[i].set, .setting_count = 1}, cases[i].parts);
+}
+
+/* ---- data files ---- */
+
+/* What the questions of a data file are, as ID=PROMPT=EXPECTED=METADATA; lines. */
+static void expect_questions(struct folder *f, const char *script, const char *expected)
+{
+    struct job_file *job = load_good(f, script);
+    const struct job_spec *s = job_file_spec(job);
+    char got[2048] = "";
+    for (size_t i = 0; i < s->question_count; i++) {
+        const struct question *q = &s->questions[i];
+        size_t used = strlen(got);
+        snprintf(got + used, sizeof(got) - used, "%s=%.*s=%s=%s;", q->id, (int)q->prompt.len, q->prompt.ptr,
+                 q->expected ? q->expected : "", q->metadata ? q->metadata : "");
+    }
+    assert_string_equal(got, expected);
+    job_file_free(job);
+}
+
+static void csv_files(void **state)
+{
+    struct folder *f = *state;
+    static const struct { const char *csv, *questions; } good[] = {
+        {"id,prompt\na,A?\n", "a=A?==;"},
+        {"\xEF\xBB\xBFid,prompt\r\na,A?\r\nb,B?", "a=A?==;b=B?==;"},
+        {"prompt,id,expected,kind\nA?,a,,x\nB?,b,4,\n", "a=A?=={\"kind\":\"x\"};b=B?=\"4\"={\"kind\":\"\"};"},
+        {"id,prompt\na,\"one, two\"\nb,\"say \"\"hi\"\"\"\n", "a=one, two==;b=say \"hi\"==;"},
+        {"id,prompt\na,\"line one\nline two\r\nline three\"\n\n\r\nb,B?\n", "a=line one\nline two\r\nline three==;b=B?==;"},
+        {"\"id\",\"prompt\"\n\"a\",\"\"\"\"\n", "a=\"==;"},
+        {"id,prompt\na,A\rB\n", "a=A\rB==;"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        folder_write(f, "q.csv", good[i].csv);
+        expect_questions(f, "return { questions = canvass.csv 'q.csv' }", good[i].questions);
+    }
+    static const struct { const char *csv, *parts[4]; } wrong[] = {
+        {"", {"file is empty", "q.csv", NULL}},
+        {"id,prompt\n", {"questions is empty", NULL}},
+        {"id;prompt\na;A?\n", {"not separated by commas", "q.csv", NULL}},
+        {"id,\na,A?\n", {"column 2 has no name", "q.csv", NULL}},
+        {"id,id\na,A?\n", {"two columns are called \"id\"", NULL}},
+        {"id,prompt\na,A?\nb,B,C\n", {"3 fields under 2 columns", "q.csv:3", NULL}},
+        {"id,prompt\na\n", {"1 fields under 2 columns", "q.csv:2", NULL}},
+        {"id,prompt\n\na,\"x\ny\"\nb,\"open\n\n", {"never closed", "q.csv:5", NULL}},
+        {"id,prompt\na,\"x\"y\n", {"follows a closing quote", "q.csv:2", NULL}},
+        {"id,prompt\na,x\"y\n", {"quote inside a field", "q.csv:2", NULL}},
+        {"name,prompt\na,A?\n", {"has no id", "q.csv:2, id", NULL}},
+        {"id,prompt\na,A?\nb,\"\nx\"\na,C?\n", {"duplicate question id \"a\"", "q.csv:5", "first at q.csv:2", NULL}},
+        {"id,prompt\na,A?\nb,\n", {"prompt is empty", "q.csv:3, prompt", NULL}},
+    };
+    folder_write(f, "job.lua", "return { questions = canvass.csv 'q.csv' }");
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        folder_write(f, "q.csv", wrong[i].csv);
+        expect_error_with(f, "job.lua", (struct job_file_options){0}, wrong[i].parts);
+    }
+}
+
+static void jsonl_and_json_files(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "q.jsonl", "\xEF\xBB\xBF{\"id\":\"a\",\"prompt\":\"A?\",\"expected\":null,\"n\":[]}\r\n\n  \n{\"prompt\":\"B?\",\"id\":\"b\",\"expected\":[1,2.5]}");
+    expect_questions(f, "return { questions = canvass.jsonl 'q.jsonl' }", "a=A?=={\"n\":[]};b=B?=[1,2.5]=;");
+    folder_write(f, "q.json", "[{\"id\":\"a\",\"prompt\":\"A?\"}]");
+    expect_questions(f, "return { questions = canvass.json 'q.json' }", "a=A?==;");
+    folder_write(f, "q2.json", "{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"x\":1}");
+    expect_questions(f, "return { questions = canvass.json 'q2.json' }", "a=A?==;");
+
+    static const struct { const char *text, *parts[4]; } wrong[] = {
+        {"", {"questions is empty", NULL}},
+        {"{\"id\":\"a\",\"prompt\":\"A?\"}\n\n{\"id\":\"b\"\n", {"q.jsonl:3", "malformed", NULL}},
+        {"{\"id\":\"a\",\"prompt\":\"A?\"}\n[1]\n", {"has no id", "q.jsonl:2", NULL}},
+        {"\"a\"\n", {"not a JSON object", "q.jsonl:1", NULL}},
+        {"{\"id\":1,\"prompt\":\"A?\"}\n", {"id is a number", "q.jsonl:1, id", NULL}},
+        {"{\"id\":\"a\",\"prompt\":\"A?\"}\n{\"id\":\"a\",\"prompt\":\"A?\"}\n", {"duplicate", "q.jsonl:2", "q.jsonl:1", NULL}},
+    };
+    folder_write(f, "job.lua", "return { questions = canvass.jsonl 'q.jsonl' }");
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        folder_write(f, "q.jsonl", wrong[i].text);
+        expect_error_with(f, "job.lua", (struct job_file_options){0}, wrong[i].parts);
+    }
+}
+
+static void a_list_is_like_a_table(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "q.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\",\"k\":1}\n{\"id\":\"b\",\"prompt\":\"B?\",\"k\":2}\n{\"id\":\"c\",\"prompt\":\"C?\",\"k\":1}\n");
+    expect_questions(f,
+        "local all = canvass.jsonl 'q.jsonl'\n"
+        "assert(#all == 3 and all[2].id == 'b' and all[0] == nil and all[4] == nil and all == canvass.jsonl 'q.jsonl')\n"
+        "assert(tostring(all) == 'q.jsonl (3 rows)')\n"
+        "assert(not pcall(function() all[4] = {} end) and not pcall(function() return all.id end) and not getmetatable(all))\n"
+        "local n = 0; for i, q in pairs(all) do n = n + i; assert(q == all[i]) end; assert(n == 6)\n"
+        "local some = {}\n"
+        "for _, q in ipairs(all) do if q.k == 1 then some[#some + 1] = q end end\n"
+        "return { questions = some }", "a=A?=={\"k\":1};c=C?=={\"k\":1};");
+    expect_questions(f,
+        "local all = canvass.jsonl 'q.jsonl'\n"
+        "all[2].prompt = 'Changed?'\n"
+        "return { questions = all }", "a=A?=={\"k\":1};b=Changed?=={\"k\":2};c=C?=={\"k\":1};");
+    expect_questions(f, /* in a coroutine of the script's own, too */
+        "local all = canvass.jsonl 'q.jsonl'\n"
+        "return { questions = { coroutine.wrap(function() return all[3] end)() } }", "c=C?=={\"k\":1};");
+    struct job_file *job = load_good(f, "assert(canvass.jsonl 'q.jsonl'); return { questions = canvass.jsonl 'q.jsonl' }");
+    assert_int_equal(job_file_spec(job)->source_count, 2);
+    assert_string_equal(job_file_spec(job)->sources[1].name, "q.jsonl");
+    job_file_free(job);
+}
+
+/* 100,000 questions of 300 bytes are more than half of what a script may use up, as Lua values. */
+static void large_files_cost_the_script_nothing(void **state)
+{
+    struct folder *f = *state;
+    enum { COUNT = 100000 };
+    struct script_limits limits = SCRIPT_LIMITS_DEFAULT;
+    limits.memory_bytes = 4 << 20;
+    char prompt[301], path[128];
+    memset(prompt, 'x', 300);
+    prompt[300] = '\0';
+    snprintf(path, sizeof(path), "%s/q.jsonl", f->path);
+    FILE *file = fopen(path, "w");
+    for (int i = 0; i < COUNT; i++)
+        fprintf(file, "{\"id\":\"q%d\",\"prompt\":\"%s\",\"kind\":\"k%d\"}\n", i, prompt, i % 7);
+    fclose(file);
+    folder_write(f, "job.lua", "return { questions = canvass.jsonl 'q.jsonl' }");
+    struct job_file *job = load_good_with(f, "job.lua", (struct job_file_options){.limits = &limits});
+    const struct job_spec *s = job_file_spec(job);
+    assert_int_equal(s->question_count, COUNT);
+    assert_string_equal(s->questions[COUNT - 1].id, "q99999");
+    assert_string_equal(s->questions[COUNT - 1].metadata, "{\"kind\":\"k4\"}");
+    job_file_free(job);
+}
+
+static void the_script_speaks(void **state)
+{
+    struct folder *f = *state;
+    job_file_free(load_good(f, "canvass.log('one', 2, nil, true); print('two', 3)\nreturn { questions = {{id='a',prompt='A?'}} }"));
+    assert_non_null(strstr(f->log, "one 2 nil true\n"));
+    assert_non_null(strstr(f->log, "two"));
+}
+
+/* A script that has used up its memory while loading does not take the program with it. */
+static void memory_runs_out_while_reading(void **state)
+{
+    struct folder *f = *state;
+    struct script_limits limits = SCRIPT_LIMITS_DEFAULT;
+    for (size_t kb = 1024; kb < 1400; kb += 3) {
+        limits.memory_bytes = kb << 10;
+        folder_write(f, "job.lua",
+                     "local q = {}\n"
+                     "for i = 1, 1000 do q[i] = {id='q' .. i, prompt='prompt ' .. i, tags={i, 'x' .. i}, more={a={b=i}}} end\n"
+                     "local p = {}; for i = 1, 500 do p['k' .. i] = {i} end\n"
+                     "return { questions = q, parameters = p, models = {'m', {id='n', regions={'us'}}} }");
+        struct err err = {0};
+        struct job_file *job = folder_load(f, "job.lua", (struct job_file_options){.limits = &limits}, &err);
+        if (!job && !strstr(err.text, "memory"))
+            fail_msg("%s", err.text);
+        job_file_free(job);
+    }
+}
+
+/* ---- JSON specifications ---- */
+
+static void a_specification(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "spec.json",
+        "{\"id\":\"bias-1759\",\"version\":\"v1\",\"benchmark\":{\"name\":\"bias detection\",\"container\":{\"image\":\"x\"}},"
+        "\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\",\"topic\":null,\"level\":3}],"
+        "\"models\":[\"m\",{\"id\":\"n\",\"name\":\"The N\",\"provider\":\"modal\",\"container_image\":\"c\",\"regions\":[\"us\"]},{\"name\":\"o\"}],"
+        "\"constraints\":{\"regions\":[\"US\",\"EU\"],\"timeout\":600000000000,\"provider_timeout\":300,\"min_regions\":1,"
+        "\"min_success_rate\":0.67,\"max_cost\":1.5,\"providers\":[]},"
+        "\"runs\":2,\"metadata\":{\"created_by\":\"me\",\"models\":[\"z\"],\"other\":1},\"created_at\":\"2025-10-01T00:00:00Z\","
+        "\"signature\":\"abc\",\"public_key\":\"def\",\"wallet_auth\":null}");
+    struct job_file *job = load_good_with(f, "spec.json", (struct job_file_options){0});
+    const struct job_spec *s = job_file_spec(job);
+    assert_string_equal(s->name, "bias-1759");
+    assert_int_equal(s->question_count, 1);
+    assert_string_equal(s->questions[0].metadata, "{\"level\":3}");
+    assert_int_equal(s->model_count, 3);
+    assert_string_equal(s->models[1].model, "n");
+    assert_string_equal(s->models[1].regions[0], "us");
+    assert_string_equal(s->models[2].model, "o");
+    assert_int_equal(s->region_count, 2);
+    assert_string_equal(s->regions[0], "US");
+    assert_int_equal(s->timeout_us, 600 * SECOND_US);
+    assert_int_equal(s->samples, 2);
+    assert_string_equal(s->policy, "sequential");
+    assert_int_equal(s->source_count, 1);
+    assert_string_equal(s->sources[0].name, "spec.json");
+    assert_non_null(strstr(f->log, "nanoseconds"));
+    static const char *const ignored[] = {"constraints.min_regions", "constraints.max_cost", "signature", "benchmark", "metadata.models",
+                                          "metadata.created_by", "created_at"};
+    for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
+        assert_non_null(strstr(f->log, ignored[i]));
+    assert_null(strstr(f->log, "wallet_auth"));
+    job_file_free(job);
+}
+
+static void other_specifications(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "spec.json",
+        "{\"jobspec\":{\"jobspec_id\":\"x1\",\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"metadata\":{\"models\":[\"m\",{\"id\":\"n\",\"name\":\"N\"}]},"
+        "\"constraints\":{\"regions\":[\"US\"],\"timeout\":\"10m\"},\"parameters\":{\"temperature\":0},\"policy\":\"free\",\"samples\":2,"
+        "\"in_flight\":4,\"on_missing\":\"skip\",\"warm\":true},\"target_regions\":[\"eu\"],\"min_regions\":3,\"enable_analysis\":true}");
+    const struct script_setting set[] = {{"samples", "5"}, {"parameters.top_p", "1"}};
+    struct job_file *job = load_good_with(f, "spec.json", (struct job_file_options){.settings = set, .setting_count = 2});
+    const struct job_spec *s = job_file_spec(job);
+    assert_string_equal(s->name, "x1");
+    assert_int_equal(s->region_count, 1);
+    assert_string_equal(s->regions[0], "eu");
+    assert_int_equal(s->model_count, 2);
+    assert_int_equal(s->timeout_us, 600 * SECOND_US);
+    assert_string_equal(s->policy, "free");
+    assert_int_equal(s->samples, 5);
+    assert_int_equal(s->in_flight, 4);
+    assert_true(s->warm);
+    assert_string_equal(s->parameters, "{\"temperature\":0,\"top_p\":1}");
+    assert_non_null(strstr(f->log, "constraints.regions"));
+    job_file_free(job);
+
+    folder_write(f, "spec.json", "{\"benchmark\":{\"name\":\"bench\"},\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"timeout\":90}}");
+    job = load_good_with(f, "spec.json", (struct job_file_options){0});
+    assert_string_equal(job_file_spec(job)->name, "bench");
+    assert_int_equal(job_file_spec(job)->timeout_us, 90 * SECOND_US);
+    job_file_free(job);
+}
+
+static void questions_by_id(void **state)
+{
+    struct folder *f = *state;
+    static const struct { const char *name, *text; } lists[] = {
+        {"q.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\"}\n{\"id\":\"b\",\"prompt\":\"B?\",\"expected\":\"4\"}\n"},
+        {"q.csv", "id,prompt,expected\na,A?,\nb,B?,4\n"},
+        {"q.json", "{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"},{\"id\":\"b\",\"prompt\":\"B?\",\"expected\":\"4\"}]}"},
+        {"q.lua", "return {{id='a',prompt='A?'},{id='b',prompt='B?',expected='4'}}"},
+    };
+    char path[128];
+    folder_write(f, "spec.json", "{\"id\":\"x\",\"questions\":[\"b\",{\"id\":\"c\",\"prompt\":\"C?\"},\"a\"]}");
+    for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+        folder_write(f, lists[i].name, lists[i].text);
+        snprintf(path, sizeof(path), "%s/%s", f->path, lists[i].name);
+        struct job_file *job = load_good_with(f, "spec.json", (struct job_file_options){.questions = path});
+        const struct job_spec *s = job_file_spec(job);
+        assert_int_equal(s->question_count, 3);
+        assert_string_equal(s->questions[0].id, "b");
+        assert_string_equal(s->questions[0].expected, "\"4\"");
+        assert_memory_equal(s->questions[2].prompt.ptr, "A?", 2);
+        assert_null(s->questions[2].expected);
+        assert_int_equal(s->source_count, 2);
+        assert_string_equal(s->sources[1].name, lists[i].name);
+        job_file_free(job);
+    }
+}
+
+static void bad_specifications(void **state)
+{
+    struct folder *f = *state;
+    static const struct { const char *spec, *questions, *parts[4]; } cases[] = {
+        {"{\"id\":", NULL, {"spec.json", "malformed", NULL}},
+        {"[]", NULL, {"spec.json", NULL}},
+        {"7", NULL, {"spec.json", "not a table", NULL}},
+        {"{}", NULL, {"no questions", "spec.json: questions", NULL}},
+        {"{\"questions\":[]}", NULL, {"questions is empty", NULL}},
+        {"{\"questions\":[\"a\"]}", NULL, {"\"a\" is an id only", "questions[1]", "--questions FILE", NULL}},
+        {"{\"questions\":[\"a\",\"zz\"]}", "q.jsonl", {"unknown question id \"zz\"", "questions[2]", "q.jsonl", NULL}},
+        {"{\"questions\":[\"a\",\"a\"]}", "q.jsonl", {"duplicate question id \"a\"", "questions[2]", "questions[1]", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}]}", "q.jsonl", {"nothing is looked up", "--questions", NULL}},
+        {"{\"questions\":[\"a\"]}", "twice.jsonl", {"duplicate question id \"a\"", "question 2", NULL}},
+        {"{\"questions\":[\"a\"]}", "none.jsonl", {"--questions", "none.jsonl", NULL}},
+        {"{\"questions\":[\"a\"]}", "q.txt", {"unknown kind of file", "q.txt", ".jsonl", NULL}},
+        {"{\"questions\":[\"a\"]}", "noid.csv", {"question 1 has no id", NULL}},
+        {"{\"question\":[]}", NULL, {"unknown key \"question\"", "did you mean \"questions\"", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"region\":[]}}", NULL, {"unknown key \"region\"", "constraints", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"timeout\":\"soon\"}}", NULL, {"constraints.timeout", "duration", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"timeout\":1,\"constraints\":{\"timeout\":2}}", NULL, {"given twice", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"regions\":[]}}", NULL, {"no region is named", "constraints.regions", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"models\":[{\"provider\":\"x\"}]}", NULL, {"no id", "models[1]", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"models\":[\"m\",\"m\"]}", NULL, {"duplicate model \"m\"", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"id\":\"a b\"}", NULL, {"spec.json: id", "letters", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"runs\":0}", NULL, {"spec.json: runs", "from 1", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"policy\":\"chaos\"}", NULL, {"unknown policy \"chaos\"", NULL}},
+        {"{\"jobspec\":{\"questions\":[]},\"target\":[]}", NULL, {"unknown key \"target\"", NULL}},
+    };
+    folder_write(f, "q.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\"}\n");
+    folder_write(f, "q.txt", "a");
+    folder_write(f, "noid.csv", "name,prompt\na,A?\n");
+    folder_write(f, "twice.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\"}\n{\"id\":\"a\",\"prompt\":\"A?\"}\n");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char path[128];
+        folder_write(f, "spec.json", cases[i].spec);
+        snprintf(path, sizeof(path), "%s/%s", f->path, cases[i].questions ? cases[i].questions : "");
+        expect_error_with(f, "spec.json", (struct job_file_options){.questions = cases[i].questions ? path : NULL}, cases[i].parts);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+        TEST(a_whole_script), TEST(a_script_that_says_little), TEST(the_policy_has_a_name), TEST(bad_scripts_are_told_why),
+        TEST(a_file_that_is_not_there), TEST(settings_stand_over_the_script), TEST(settings_are_typed_by_their_default),
+        TEST(bad_settings), TEST(csv_files), TEST(jsonl_and_json_files), TEST(a_list_is_like_a_table),
+        TEST(large_files_cost_the_script_nothing), TEST(the_script_speaks), TEST(memory_runs_out_while_reading), TEST(a_specification),
+        TEST(other_specifications), TEST(questions_by_id), TEST(bad_specifications),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
