@@ -94,7 +94,7 @@ struct http_request {
     CURLcode code;
     bool began;                         /* has had a connection */
     bool repeat_refused;                /* libcurl was about to send a POST a second time */
-    bool headers_too_large;
+    bool headers_complete, headers_too_large;
     char error[CURL_ERROR_SIZE];
     char detail[2 * CURL_ERROR_SIZE];
 };

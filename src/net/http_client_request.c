@@ -60,12 +60,16 @@ static size_t take_header(char *ptr, size_t size, size_t count, void *ctx)
         q->headers_too_large = true;
         return 0;
     }
-    if (line.len > 5 && memcmp(ptr, "HTTP/", 5) == 0)
+    if (line.len > 5 && memcmp(ptr, "HTTP/", 5) == 0) {
         forget_headers(q); /* those were of a 100 or 103 */
-    else if (is_header(line, "Location"))
+        q->headers_complete = false;
+    } else if (ptr[0] == '\r' || ptr[0] == '\n') {
+        q->headers_complete = true;
+    } else if (is_header(line, "Location")) {
         keep_value(&q->location, line);
-    else if (is_header(line, "Retry-After"))
+    } else if (is_header(line, "Retry-After")) {
         keep_value(&q->retry_after, line);
+    }
     return line.len;
 }
 
@@ -214,7 +218,7 @@ void http_request_prepare(struct http_request *q, const struct http_send *s)
     q->ctx = s->ctx;
     q->header_bytes = 0;
     q->code = CURLE_OK;
-    q->began = q->repeat_refused = q->headers_too_large = false;
+    q->began = q->repeat_refused = q->headers_complete = q->headers_too_large = false;
     q->error[0] = q->detail[0] = '\0';
     buf_init(&q->answer, t->max_body_bytes);
 

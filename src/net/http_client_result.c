@@ -41,8 +41,8 @@ static bool has_whole_answer(struct http_request *q, long status)
 
 static enum wire classify(struct http_request *q, long status, long sent_bytes)
 {
-    if (q->code == CURLE_OK)
-        return WIRE_ANSWERED;
+    if (q->code == CURLE_OK) /* libcurl is content with half of the headers, too */
+        return q->headers_complete ? WIRE_ANSWERED : WIRE_LOST;
     if (q->answer.full || q->code == CURLE_FILESIZE_EXCEEDED)
         return WIRE_TOO_LARGE;
     if (q->headers_too_large)
@@ -72,6 +72,8 @@ static const char *describe(struct http_request *q, enum wire wire)
         return "the headers of the answer pass 256 KiB";
     if (q->repeat_refused)
         return "the connection was closed after the request was sent";
+    if (q->code == CURLE_OK)
+        return "the connection was closed inside the headers of the answer";
     if (wire == WIRE_TOO_LARGE)
         snprintf(q->detail, sizeof q->detail, "the answer passes %zu bytes", q->target->max_body_bytes);
     else if (q->code == CURLE_OPERATION_TIMEDOUT)
@@ -117,6 +119,8 @@ void http_request_result(struct http_request *q, struct response *out)
         status = 0; /* only an interim answer came */
     if (q->location)
         make_location_absolute(q);
+    /* In HTTP/1.1 a small body leaves together with the headers, and libcurl counts it with them too. */
+    uint64_t bytes_out = (uint64_t)request_bytes + (request_bytes > body_out ? 0 : (uint64_t)body_out);
 
     enum wire wire = classify(q, status, request_bytes);
     *out = (struct response){
@@ -128,6 +132,6 @@ void http_request_result(struct http_request *q, struct response *out)
         .retry_after = q->retry_after,
         .first_byte_us = status ? q->sent_us + first_byte_us : 0,
         .bytes_in = (uint64_t)header_bytes + (uint64_t)body_in,
-        .bytes_out = (uint64_t)request_bytes + (uint64_t)body_out,
+        .bytes_out = bytes_out,
     };
 }
