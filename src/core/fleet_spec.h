@@ -55,6 +55,7 @@ struct fleet_fault {
 struct fleet_answers {
     void *ctx;
     bool (*write)(void *ctx, struct str prompt, const char *model, const char *region, struct rng *rng, struct buf *out);
+    const char *error;              /* why write failed first, for whoever shows the results; NULL: it did not */
 };
 
 struct fleet_spec {

@@ -248,21 +248,20 @@ bool field_integer(struct fields *f, const char *key, int64_t low, int64_t high,
     return ok;
 }
 
-/* The duration on top of the stack. */
-static bool to_duration(lua_State *L, int64_t *us)
+bool value_duration(lua_State *L, int index, int64_t *us)
 {
     const double most_s = 10.0 * 365 * 86400;
-    if (lua_type(L, -1) == LUA_TNUMBER) {
-        double s = lua_tonumber(L, -1);
+    if (lua_type(L, index) == LUA_TNUMBER) {
+        double s = lua_tonumber(L, index);
         if (!(s >= 0 && s <= most_s))
             return false;
         *us = (int64_t)(s * 1e6 + 0.5);
         return true;
     }
-    if (lua_type(L, -1) != LUA_TSTRING)
+    if (lua_type(L, index) != LUA_TSTRING)
         return false;
     struct str text;
-    text.ptr = lua_tolstring(L, -1, &text.len);
+    text.ptr = lua_tolstring(L, index, &text.len);
     return duration_parse(text, us);
 }
 
@@ -271,7 +270,7 @@ bool field_duration(struct fields *f, const char *key, int64_t low_us, int64_t *
     if (!field_push(f, key))
         return false;
     int64_t us = 0;
-    bool ok = to_duration(f->L, &us);
+    bool ok = value_duration(f->L, -1, &us);
     char least[DURATION_TEXT];
     if (!ok)
         fail_type(f, key, "a duration: \"90s\", \"1.5m\" (ms s m h d), or a number of seconds");

@@ -47,6 +47,8 @@ int field_type(struct fields *f, const char *key);                              
 bool field_push(struct fields *f, const char *key);                                /* pushes the raw value; false (nothing pushed) when nil */
 /* A nested table: a reader of its own, its table pushed; fields_end() on it pops it. False when absent (not an error). */
 bool field_table(struct fields *f, const char *key, struct fields *nested);
+/* A duration as field_duration reads it, from the stack; false if it is none. */
+bool value_duration(lua_State *L, int index, int64_t *us);
 /* "regions.eu" for a key below f, in the arena; ids with other than [A-Za-z0-9_-] are put in [\"...\"]. */
 const char *field_path(const struct fields *f, const char *key);
 /* Fails f: "WHAT (file: path.key): cure". key NULL: the table itself. Returns false. */

@@ -47,12 +47,10 @@ static bool over_budget(struct script *s)
 
 static void hook(lua_State *L, lua_Debug *ar);
 
-static void set_doom(struct script *s, const char *what, const char *cure)
+static void set_doom(struct script *s, const char *what, const char *where, const char *cure)
 {
     if (s->doomed)
         return;
-    char where[SANDBOX_WHERE];
-    sandbox_where(s->running, where);
     snprintf(s->doom, sizeof s->doom, "%s%s%s%s: %s", what, where[0] ? " (" : "", where, where[0] ? ")" : "", cure);
     s->doomed = true;
     /* Sticky: from now on every instruction raises, so that no pcall can carry on. Coroutines between
@@ -66,15 +64,17 @@ static void doom_time(struct script *s)
 {
     char what[64];
     snprintf(what, sizeof what, "stopped after %.3g s of CPU time", (double)s->budget_us / 1e6);
-    set_doom(s, what, s->loading ? "make it do less, or raise --script-load-time"
-                                 : "make it do less, or raise --script-call-time");
+    char where[SANDBOX_WHERE];
+    sandbox_where(s->running, where);
+    set_doom(s, what, where, s->loading ? "make it do less, or raise --script-load-time"
+                                        : "make it do less, or raise --script-call-time");
 }
 
-void sandbox_doom_memory(struct script *s)
+static void doom_memory(struct script *s)
 {
     char what[64];
     snprintf(what, sizeof what, "went over %.3g MB of memory", (double)s->limits.memory_bytes / (1 << 20));
-    set_doom(s, what, "make it keep less, or raise --script-memory");
+    set_doom(s, what, s->refused_where, "make it keep less, or raise --script-memory");
 }
 
 int sandbox_raise_doom(lua_State *L)
@@ -113,7 +113,8 @@ void sandbox_charge(lua_State *L, size_t steps)
         sandbox_check_clock(L);
 }
 
-/* Lua asks a second time after a full collection; only that refusal is final. Work that a
+/* Lua asks a second time after a full collection; only that refusal is final. (Its string buffers ask once; then
+ * the call fails with LUA_ERRMEM.) Work that a
  * single instruction does on long strings is charged here, for the hook does not see it. */
 static bool may_grow(struct script *s, size_t more, size_t nsize)
 {
@@ -127,11 +128,13 @@ static bool may_grow(struct script *s, size_t more, size_t nsize)
     }
     size_t room = s->limits.memory_bytes + (s->doomed ? MEMORY_RESERVE : 0);
     if (more <= room && s->used <= room - more) {
-        s->refused = 0;
+        if (s->refused == nsize)
+            s->refused = 0;
         return true;
     }
+    sandbox_where(s->running, s->refused_where);
     if (s->refused == nsize)
-        sandbox_doom_memory(s);
+        doom_memory(s);
     s->refused = nsize;
     return false;
 }
@@ -177,6 +180,8 @@ struct script *script_new(const struct script_options *o)
     if (s->limits.memory_bytes < MEMORY_LEAST)
         s->limits.memory_bytes = MEMORY_LEAST;
     s->folder = o->folder ? realpath(o->folder[0] ? o->folder : ".", NULL) : NULL;
+    s->options.folder = NULL; /* the caller's, for the length of this call */
+    s->options.limits = NULL;
     s->traffic_left = TRAFFIC_BYTES;
     s->steps_left = SANDBOX_CHECK_STEPS;
     buf_init(&s->json_out, SANDBOX_JSON_BYTES);
@@ -261,6 +266,8 @@ static bool protected_call(struct script *s, int nargs, int nresults, enum err_c
     lua_remove(L, base);
     if (status == LUA_OK && !s->doomed)
         return true;
+    if (status == LUA_ERRMEM)
+        doom_memory(s);
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error without text";
     err_set(err, code, "%s", s->doomed ? s->doom : text);
     lua_settop(L, base - 1);
@@ -366,6 +373,8 @@ enum script_resumed script_resume(struct script *s, lua_State *co, int nargs, in
     int results = 0;
     int status = lua_resume(co, s->L, nargs, &results);
     s->running = s->L;
+    if (status == LUA_ERRMEM)
+        doom_memory(s);
     bool ok = !s->doomed && (status == LUA_OK || status == LUA_YIELD);
     if (ok)
         *nresults = results;

@@ -92,9 +92,6 @@ void sandbox_describe(lua_State *L, lua_State *co)
     if (L != co)
         lua_xmove(co, L, 1);
     make_text(L);
-    /* Buffers of the auxiliary library report a refused allocation as an ordinary error. */
-    if (s->refused && strcmp(lua_tostring(L, -1), "not enough memory") == 0)
-        sandbox_doom_memory(s);
     lua_copy(L, -1, 1);
     lua_settop(L, 1);
     if (s->doomed)

@@ -73,9 +73,11 @@ static bool leaves_folder(const char *relative)
     return false;
 }
 
-/* The file's own path if it lies below the folder with every link followed, else NULL. The caller frees. */
-static char *resolve(const struct script *s, const char *relative, struct err *err)
+/* The file's own path if it lies below the folder with every link followed, else NULL. The caller frees.
+ * absent: it is just not there. */
+static char *resolve(const struct script *s, const char *relative, bool *absent, struct err *err)
 {
+    *absent = false;
     if (!s->folder || leaves_folder(relative)) {
         err_set(err, ERR_CONFIG, "lies outside of the script's folder (%s): put the file beside the script", relative);
         return NULL;
@@ -85,6 +87,7 @@ static char *resolve(const struct script *s, const char *relative, struct err *e
     int problem = errno;
     free(joined);
     if (!path) {
+        *absent = problem == ENOENT || problem == ENOTDIR;
         err_set(err, ERR_CONFIG, "cannot open (%s): %s", relative, strerror(problem));
         return NULL;
     }
@@ -110,7 +113,8 @@ bool script_read(struct script *s, const char *relative, size_t max_bytes, struc
     }
     if (s->file_count == SANDBOX_FILES)
         return err_set(err, ERR_CONFIG, "is one file too many (%s): a script may read %d", relative, SANDBOX_FILES);
-    char *path = resolve(s, relative, err);
+    bool absent;
+    char *path = resolve(s, relative, &absent, err);
     if (!path)
         return false;
     char *text;
@@ -197,24 +201,22 @@ static bool push_c_module(lua_State *L, const char *name)
 static void push_file(lua_State *L, const char *name)
 {
     struct script *s = script_of(L);
+    if (!s->folder)
+        luaL_error(L, "no module \"%s\": looked for a built-in module only, for this script has no folder", name);
     const char *base = luaL_gsub(L, name, ".", "/");
     const char *tries[] = {lua_pushfstring(L, "%s.lua", base), lua_pushfstring(L, "%s/init.lua", base)};
-    struct err err;
-    struct str text;
     for (size_t i = 0; i < ARRAY_LEN(tries); i++) {
-        char *path = resolve(s, tries[i], &err);
-        free(path);
-        if (!path)
+        bool absent;
+        struct err err;
+        struct str text;
+        free(resolve(s, tries[i], &absent, &err));
+        if (absent)
             continue;
         if (!script_read(s, tries[i], SANDBOX_SCRIPT_BYTES, &text, &err))
             luaL_error(L, "module \"%s\" %s", name, err.text);
         sandbox_load(L, lua_pushfstring(L, "@%s", tries[i]), text);
         return;
     }
-    if (!s->folder)
-        luaL_error(L, "no module \"%s\": looked for a built-in module only, for this script has no folder", name);
-    if (strstr(err.text, "link that leaves"))
-        luaL_error(L, "module \"%s\" %s", name, err.text);
     luaL_error(L, "no module \"%s\": looked for a built-in module, %s and %s in the script's folder", name, tries[0],
                tries[1]);
 }
@@ -268,7 +270,7 @@ int sandbox_require(lua_State *L)
         return 1;
     if (!lua_isnil(L, 3))
         return luaL_error(L, "module \"%s\" is already being loaded: two modules require each other", name);
-    if (!is_module_name(name))
+    if (!is_module_name(name) || strlen(name) != lua_rawlen(L, 1))
         return luaL_error(L, "no module \"%s\": a module's name is made of letters, digits, _ and -, "
                              "with dots for folders", name);
     begin_loading(L);

@@ -18,13 +18,16 @@ enum {
     SANDBOX_CHECK_STEPS = 100000,  /* steps of C work between two looks at the clock */
 };
 
+enum { SANDBOX_WHERE = 96 };   /* bytes of "job.lua:12" */
+
 struct script {
     lua_State *L;
     lua_State *running;            /* L or the coroutine that runs just now */
     struct script_options options;
     struct script_limits limits;
     char *folder;                  /* resolved; NULL: nowhere */
-    size_t used, refused;          /* bytes held; size of the request refused last, 0 after one was met */
+    size_t used, refused;          /* bytes held; size of the request refused last, 0 once it was met */
+    char refused_where[SANDBOX_WHERE];
     int64_t traffic_left;          /* bytes to allocate until the clock is looked at */
     bool doomed;
     char doom[512];
@@ -47,7 +50,6 @@ void sandbox_charge(lua_State *L, size_t steps);
 void sandbox_check_clock(lua_State *L);  /* the slow half of sandbox_charge, for steps_left below 0 */
 int sandbox_raise_doom(lua_State *L);    /* raises the reason why the state is doomed */
 
-void sandbox_doom_memory(struct script *s);
 /* script_call without a budget, for work of our own. */
 bool sandbox_protect(struct script *s, int nargs, int nresults, struct err *err);
 
@@ -55,7 +57,6 @@ bool sandbox_protect(struct script *s, int nargs, int nresults, struct err *err)
 int sandbox_on_error(lua_State *L);                 /* the message handler: an error value becomes text and traceback */
 void sandbox_describe(lua_State *L, lua_State *co); /* the same for the error on top of a dead coroutine; pushes it on L */
 /* "job.lua:12" of the innermost Lua function, or "" if there is none. Never raises nor allocates. */
-enum { SANDBOX_WHERE = 96 };
 void sandbox_where(lua_State *L, char out[SANDBOX_WHERE]);
 
 /* sandbox_lib.c: makes the libraries and the read-only global table. */

@@ -1,0 +1,662 @@
+/* Scripts that mean harm, and what the sandbox says to them; then what honest scripts may do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "script/sandbox.h"
+
+/* Small budgets, so that the hostile ones end soon. */
+static const struct script_limits small = {.load_us = 40000, .call_us = 40000, .memory_bytes = 8u << 20};
+
+/* With an allocator that checks, filling the memory takes longer than that. */
+static const struct script_limits patient = {.load_us = 20000000, .call_us = 20000000, .memory_bytes = 8u << 20};
+
+static struct script *fresh(void)
+{
+    return script_new(&(struct script_options){.limits = &small});
+}
+
+static bool run(struct script *s, const char *text, struct err *err)
+{
+    *err = (struct err){0};
+    return script_run(s, "job.lua", str_from(text), err);
+}
+
+static void assert_has(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("expected \"%s\" in: %s", part, text);
+}
+
+/* ---- hostile scripts ---- */
+
+enum verdict { TIME, MEMORY, ERROR };
+
+static const struct hostile {
+    const char *name;
+    enum verdict verdict;
+    const char *error; /* for ERROR: part of the message */
+    const char *text;
+} hostile[] = {
+    {"loop", TIME, NULL, "while true do end"},
+    {"goto", TIME, NULL, "::a:: goto a"},
+    {"numeric for", TIME, NULL, "for i = 1, math.huge do end"},
+    {"pcall loop", TIME, NULL, "while true do pcall(function() while true do end end) end"},
+    {"pcall swallows", TIME, NULL, "pcall(function() while true do end end) return 1"},
+    {"many pcalls", TIME, NULL, "for i = 1, 50 do pcall(function() while true do end end) end return {}"},
+    {"pcall of pcall", TIME, NULL, "pcall(pcall, pcall, function() while true do end end) while true do end"},
+    {"xpcall handler", TIME, NULL,
+     "xpcall(function() while true do end end, function() while true do end end) return {}"},
+    {"xpcall handler that fails", TIME, NULL,
+     "local function h() error(1) end while true do xpcall(error, h) end"},
+    {"coroutine", TIME, NULL, "coroutine.wrap(function() while true do end end)()"},
+    {"coroutine that is resumed", TIME, NULL,
+     "local function f() while true do end end while true do coroutine.resume(coroutine.create(f)) end"},
+    {"old coroutines", TIME, NULL,
+     "local cs = {} for i = 1, 100 do cs[i] = coroutine.create(function() coroutine.yield() while true do end end)"
+     " coroutine.resume(cs[i]) end for i = 1, 100 do coroutine.resume(cs[i]) end while true do end"},
+    {"nested coroutines", TIME, NULL,
+     "local function deep(n) if n == 0 then while true do end end"
+     " coroutine.resume(coroutine.create(deep), n - 1) while true do end end deep(50)"},
+    {"coroutine and close", TIME, NULL,
+     "local function f() local x <close> = setmetatable({}, {__close = function() while true do end end})"
+     " while true do end end coroutine.wrap(f)() return {}"},
+    {"coroutine.close", TIME, NULL,
+     "local c = coroutine.create(function() local x <close> = setmetatable({}, {__close = function() while true do end"
+     " end}) coroutine.yield() end) coroutine.resume(c) coroutine.close(c) return {}"},
+    {"failed coroutine, then close", TIME, NULL,
+     "local c = coroutine.create(function() local x <close> = setmetatable({}, {__close = function() while true do end"
+     " end}) while true do end end) pcall(coroutine.resume, c) coroutine.close(c) return {}"},
+    {"__index", TIME, NULL, "local t = setmetatable({}, {__index = function() while true do end end}) return t.x"},
+    {"__close", TIME, NULL,
+     "do local x <close> = setmetatable({}, {__close = function() while true do end end}) end return {}"},
+    {"__close after the budget", TIME, NULL,
+     "local function loop() while true do end end pcall(function() local x <close> = setmetatable({}, {__close = loop})"
+     " local y <close> = setmetatable({}, {__close = loop}) loop() end) return {}"},
+    {"sort comparator", TIME, NULL, "table.sort({3, 2, 1}, function() while true do end end)"},
+    {"gsub callback", TIME, NULL, "return (('x'):gsub('x', function() while true do end end))"},
+    {"__tostring of an error", TIME, NULL,
+     "error(setmetatable({}, {__tostring = function() while true do end end}))"},
+    {"tostring", TIME, NULL, "return tostring(setmetatable({}, {__tostring = function() while true do end end}))"},
+    {"__pairs", TIME, NULL, "for k in pairs(setmetatable({}, {__pairs = function() while true do end end})) do end"},
+    {"recursion", MEMORY, NULL, "local function f() return 1 + f() end f()"},
+    {"recursion, caught for ever", TIME, NULL,
+     "local function f() pcall(f) return 1 + f() end while true do pcall(f) end"},
+    {"recursion through metamethods", ERROR, "overflow",
+     "local t = setmetatable({}, {__index = function(t, k) return t[k .. 'x'] end}) return t.a"},
+    {"tail calls", TIME, NULL, "local function f() return f() end return f()"},
+
+    {"rep", ERROR, "string too large", "return ('x'):rep(1e9)"},
+    {"rep of nothing", ERROR, "returns 0 values", "local s = (''):rep(1e18 // 1 | 0)"},
+    {"rep with a separator", ERROR, "string too large", "return ('x'):rep(1 << 40, ('y'):rep(1000))"},
+    {"rep that overflows", ERROR, "string too large", "return ('xxxx'):rep(1 << 62)"},
+    {"rep through pcall", TIME, NULL, "while true do pcall(string.rep, 'x', 2000000) end"},
+    {"table.move", ERROR, "too many elements", "table.move({}, 1, 1e15, 2)"},
+    {"table.move around", ERROR, "too many elements", "table.move({}, math.mininteger, math.maxinteger, 2)"},
+    {"table.insert and a lying length", ERROR, "too many elements",
+     "table.insert(setmetatable({}, {__len = function() return 1 << 50 end}), 1, 'x')"},
+    {"a length that lies the second time", ERROR, "too many elements",
+     "local n = 0 local t = setmetatable({}, {__len = function() n = n + 1 return n > 1 and 1 << 50 or 3 end})"
+     " table.insert(t, 1, 'x') table.insert(t, 1, 'x')"},
+    {"table.remove and a lying length", ERROR, "too many elements",
+     "table.remove(setmetatable({}, {__len = function() return 1 << 50 end}), 1)"},
+    {"table.concat and a lying length", ERROR, "too many elements",
+     "table.concat(setmetatable({}, {__len = function() return 1 << 50 end, __index = function() return '' end}))"},
+    {"table.unpack", ERROR, "too many", "return table.unpack({}, 1, 1e8)"},
+    {"table.sort and a lying length", ERROR, "__len",
+     "table.sort(setmetatable({}, {__len = function() return 1 << 30 end, __index = rawlen}))"},
+    {"string.char", ERROR, "too many", "return string.char(table.unpack({}, 1, 3000000))"},
+    {"format", ERROR, "invalid conversion", "return ('%999999d'):format(1)"},
+    {"catastrophic pattern", TIME, NULL, "return (('a'):rep(100)):find(('a*'):rep(30) .. 'b')"},
+    {"catastrophic gsub", TIME, NULL, "return (('a'):rep(100)):gsub(('.-'):rep(20) .. 'b', '')"},
+    {"catastrophic gmatch", TIME, NULL, "for m in (('a'):rep(100)):gmatch(('a-'):rep(30) .. 'b') do end"},
+    {"balance", TIME, NULL, "return (('('):rep(1000000)):find('%b()')"},
+    {"a long set", TIME, NULL, "return (('b'):rep(1000000)):find('[' .. ('a'):rep(100000) .. ']')"},
+    {"a quiet loop of C calls", TIME, NULL, "local s = ('x'):rep(2000000) while true do s:upper() end"},
+    {"comparing long strings", TIME, NULL,
+     "local a, b = ('x'):rep(2000000) .. 'a', ('x'):rep(2000000) .. 'b' while true do local c = a < b end"},
+    {"concatenation", TIME, NULL, "local s = ('x'):rep(1000000) while true do local c = s .. s end"},
+
+    {"strings", MEMORY, NULL, "local s = 'x' while true do s = s .. s end"},
+    {"a table", MEMORY, NULL, "local t = {} for i = 1, 1e9 do t[i] = i end"},
+    {"tables", MEMORY, NULL, "local t = {} while true do t = {t} end"},
+    {"closures", MEMORY, NULL, "local t = {} while true do local up = {} t[#t + 1] = function() return up end end"},
+    {"coroutines", MEMORY, NULL, "local t = {} while true do t[#t + 1] = coroutine.create(function() end) end"},
+    {"memory, caught", MEMORY, NULL,
+     "pcall(function() local t = {} for i = 1, 1e9 do t[i] = i end end) return {}"},
+    {"memory in a coroutine", MEMORY, NULL,
+     "coroutine.resume(coroutine.create(function() local t = {} for i = 1, 1e9 do t[i] = i end end)) return {}"},
+    {"memory in a buffer", MEMORY, NULL,
+     "local t, s = {}, ('x'):rep(3000000) for i = 1, 9 do t[i] = s end return (table.concat(t))"},
+
+    {"error with nothing", ERROR, "without a message", "error()"},
+    {"error with a table", ERROR, "a table", "error({})"},
+    {"error with a message field", ERROR, "what went wrong", "error({message = 'what went wrong'})"},
+    {"error with __tostring", ERROR, "from tostring",
+     "error(setmetatable({}, {__tostring = function() return 'from tostring' end}))"},
+    {"error with a __tostring that fails", ERROR, "a table",
+     "error(setmetatable({}, {__tostring = function() error('again') end}))"},
+    {"error with a __tostring that returns no text", ERROR, "a table",
+     "error(setmetatable({}, {__tostring = function() return {} end}))"},
+    {"error with a function", ERROR, "a function", "error(print)"},
+    {"error with a number", ERROR, "42", "error(42)"},
+    {"error in a coroutine", ERROR, "job.lua:1: inside", "coroutine.wrap(function() error('inside') end)()"},
+
+    {"deep parentheses", ERROR, "overflow", "return " "((((((((((((((((((((((((((((((((((((((((((((((((((" "(((((((((("
+     "((((((((((((((((((((((((((((((((((((((((((((((((((" "((((((((((((((((((((((((((((((((((((((((((((((((((("
+     "((((((((((((((((((((((((((((((((((((((((((((((((((" "1"},
+    {"__gc", ERROR, "__gc is not available", "setmetatable({}, {__gc = function() while true do end end})"},
+    {"__gc as a placeholder", ERROR, "__gc is not available", "setmetatable({}, {__gc = false})"},
+    {"bytecode", ERROR, "precompiled", "\x1bLua"},
+    {"a yield outside", ERROR, "outside a coroutine", "coroutine.yield()"},
+    {"io", ERROR, "global 'io'", "return io.open('/etc/passwd')"},
+    {"os", ERROR, "global 'os'", "return os.execute('true')"},
+    {"load", ERROR, "global 'load'", "return load('return 1')"},
+    {"dofile", ERROR, "global 'dofile'", "return dofile('/etc/passwd')"},
+    {"loadfile", ERROR, "global 'loadfile'", "return loadfile('/etc/passwd')"},
+    {"collectgarbage", ERROR, "global 'collectgarbage'", "collectgarbage('stop')"},
+    {"debug", ERROR, "global 'debug'", "debug.sethook()"},
+    {"package", ERROR, "global 'package'", "return package.loaded"},
+    {"string.dump", ERROR, "field 'dump'", "return string.dump(function() end)"},
+
+    {"a global", ERROR, "cannot set the global \"count\"", "count = 1"},
+    {"a global function", ERROR, "cannot set the global \"helper\"", "function helper() end"},
+    {"a global through _G", ERROR, "cannot set the global \"x\"", "_G.x = 1"},
+    {"a library", ERROR, "cannot set \"find\" in string", "string.find = nil"},
+    {"a library through rawset", ERROR, "read-only", "rawset(string, 'find', print)"},
+    {"a library through pairs", ERROR, "cannot set \"x\"", "local _, t = pairs(string) t.x = 1"},
+    {"a library through table.insert", ERROR, "in math", "table.insert(math, 1)"},
+    {"the globals through rawset", ERROR, "read-only", "rawset(_G, 'x', 1)"},
+    {"the metatable of strings", ERROR, "in the metatable of strings", "getmetatable('').__index = {}"},
+    {"string behind the metatable", ERROR, "cannot set \"x\" in string", "getmetatable('').__index.x = 1"},
+    {"a metatable of a library", ERROR, "protected metatable", "setmetatable(string, {})"},
+
+    {"require without a folder", ERROR, "has no folder", "require 'x'"},
+    {"syntax", ERROR, "job.lua:2:", "return {\n  a = = 1 }"},
+    {"nothing returned", ERROR, "returns 0 values (job.lua)", "local x = 1"},
+    {"two values returned", ERROR, "returns 2 values", "return 1, 2"},
+};
+
+/* The message, or NULL if all went as it must. */
+static const char *check_hostile(const struct hostile *h, struct err *err)
+{
+    static const char *const parts[] = {
+        [TIME] = "stopped after 0.04 s of CPU time", [MEMORY] = "went over 8 MB of memory",
+    };
+    const char *problem = NULL;
+    struct script *s = script_new(&(struct script_options){.limits = h->verdict == MEMORY ? &patient : &small});
+    bool ran = run(s, h->text, err);
+    if (ran)
+        err_set(err, ERR_NONE, "no error");
+    if (ran || !strstr(err->text, h->verdict == ERROR ? h->error : parts[h->verdict]))
+        problem = "another error was expected";
+    else if (script_doomed(s) != (h->verdict != ERROR))
+        problem = "doomed is wrong";
+    else if (lua_gettop(script_state(s)) != 0)
+        problem = "something is left on the stack";
+    else if (script_memory(s) > small.memory_bytes + (256u << 10))
+        problem = "it holds more memory than it may";
+    else if (run(s, "return 1", &(struct err){0}) != (h->verdict == ERROR)) /* doomed for good, or unharmed */
+        problem = "afterwards it runs, or does not, wrongly";
+    script_free(s);
+
+    s = fresh();
+    if (!run(s, "return 1", &(struct err){0}))
+        problem = "another state was harmed";
+    script_free(s);
+    return problem;
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    unsigned problems = 0;
+    for (size_t i = 0; i < ARRAY_LEN(hostile); i++) {
+        struct err err;
+        const char *problem = check_hostile(&hostile[i], &err);
+        if (problem)
+            print_error("%s: %s: %s\n", hostile[i].name, problem, err.text);
+        problems += problem != NULL;
+    }
+    assert_int_equal(problems, 0);
+}
+
+static void test_stack_overflow_is_an_ordinary_error(void **state)
+{
+    (void)state;
+    struct script *s = script_new(&(struct script_options){0});
+    struct err err;
+    assert_false(run(s, "local function f()\nlocal a, b, c, d = 1, 2, 3, 4 return a + f()\nend f()", &err));
+    assert_has(err.text, "job.lua:2: stack overflow");
+    assert_has(err.text, "\n  ...");
+    assert_false(script_doomed(s));
+    assert_true(run(s, "return 1", &err));
+    script_free(s);
+}
+
+static void test_doom_says_where(void **state)
+{
+    (void)state;
+    struct err err;
+    struct script *s = fresh();
+    assert_false(run(s, "local x = 1\n\nwhile true do end", &err));
+    assert_string_equal(err.text, "stopped after 0.04 s of CPU time (job.lua:3): make it do less, or raise "
+                                  "--script-load-time");
+    script_free(s);
+
+    s = script_new(&(struct script_options){.limits = &patient});
+    assert_false(run(s, "local t = {}\nfor i = 1, 1e9 do\nt[i] = {}\nend", &err));
+    assert_string_equal(err.text, "went over 8 MB of memory (job.lua:3): make it keep less, or raise --script-memory");
+    script_free(s);
+
+    s = fresh();
+    assert_true(run(s, "return function()\nwhile true do end\nend", &err));
+    assert_false(script_call(s, 0, 0, &err));
+    assert_string_equal(err.text, "stopped after 0.04 s of CPU time (job.lua:2): make it do less, or raise "
+                                  "--script-call-time");
+    script_free(s);
+}
+
+/* ---- calls ---- */
+
+static void test_each_call_has_its_own_budget(void **state)
+{
+    (void)state;
+    struct err err;
+    struct script_limits limits = {.load_us = 30000, .call_us = 30000, .memory_bytes = 8u << 20};
+    struct script *s = script_new(&(struct script_options){.limits = &limits});
+    assert_true(run(s, "return function() for i = 1, 100000 do end end", &err));
+    for (int i = 0; i < 200; i++) { /* together far beyond one budget */
+        lua_pushvalue(script_state(s), 1);
+        if (!script_call(s, 0, 0, &err))
+            fail_msg("%s", err.text);
+    }
+    script_free(s);
+}
+
+static void test_call_leaves_the_stack_as_promised(void **state)
+{
+    (void)state;
+    struct err err;
+    struct script *s = fresh();
+    lua_State *L = script_state(s);
+    assert_true(run(s, "return function(a, b) if b then error('no') end return a, a + 1 end", &err));
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 5);
+    assert_true(script_call(s, 1, LUA_MULTRET, &err));
+    assert_int_equal(lua_gettop(L), 3);
+    assert_int_equal(lua_tointeger(L, 3), 6);
+    lua_settop(L, 1);
+    lua_pushvalue(L, 1);
+    lua_pushinteger(L, 5);
+    lua_pushboolean(L, true);
+    assert_false(script_call(s, 2, 3, &err));
+    assert_string_equal(err.text, "job.lua:1: no");
+    assert_int_equal(err.code, ERR_SCRIPT);
+    assert_int_equal(lua_gettop(L), 1);
+    script_free(s);
+}
+
+static void test_traceback_names_own_frames(void **state)
+{
+    (void)state;
+    struct err err;
+    struct script *s = fresh();
+    assert_false(run(s, "local function inner()\nerror('deep')\nend\nlocal function outer()\ninner()\nreturn 1\nend\n"
+                        "outer()\nreturn 1", &err));
+    assert_string_equal(err.text, "job.lua:2: deep\n  at job.lua:5 in function 'outer'\n  at job.lua:8 in the main chunk");
+    assert_int_equal(err.code, ERR_CONFIG);
+    assert_false(run(s, "return {} .. 'x'", &err));
+    assert_has(err.text, "job.lua:1: attempt to concatenate");
+    assert_null(strstr(err.text, "[C]"));
+    script_free(s);
+}
+
+/* ---- coroutines from C ---- */
+
+static lua_State *coroutine_of(struct script *s)
+{
+    lua_State *L = script_state(s), *co = lua_newthread(L);
+    lua_pushvalue(L, 1);
+    lua_xmove(L, co, 1);
+    return co;
+}
+
+static void test_resume(void **state)
+{
+    (void)state;
+    struct err err;
+    int n = 0;
+    struct script *s = fresh();
+    assert_true(run(s, "return function(a) local b = coroutine.yield(a, a) if b == 'fail' then error('as asked') end"
+                       " return b end", &err));
+    lua_State *co = coroutine_of(s);
+    assert_ptr_equal(script_of(co), s);
+    lua_pushinteger(co, 7);
+    assert_int_equal(script_resume(s, co, 1, &n, &err), SCRIPT_YIELDED);
+    assert_int_equal(n, 2);
+    lua_pop(co, 2);
+    lua_pushinteger(co, 8);
+    assert_int_equal(script_resume(s, co, 1, &n, &err), SCRIPT_DONE);
+    assert_int_equal(lua_tointeger(co, -1), 8);
+
+    co = coroutine_of(s);
+    assert_int_equal(script_resume(s, co, 0, &n, &err), SCRIPT_YIELDED);
+    lua_pop(co, n);
+    lua_pushstring(co, "fail");
+    assert_int_equal(script_resume(s, co, 1, &n, &err), SCRIPT_FAILED);
+    assert_string_equal(err.text, "job.lua:1: as asked");
+    assert_int_equal(script_resume(s, co, 0, &n, &err), SCRIPT_FAILED);
+    assert_false(script_doomed(s));
+    script_free(s);
+}
+
+static void test_resume_runs_pending_close_and_dooms(void **state)
+{
+    (void)state;
+    struct err err;
+    int n = 0;
+    struct script *s = fresh();
+    assert_true(run(s, "local log = {} return function(what) if what == 'log' then return #log end"
+                       " local x <close> = setmetatable({}, {__close = function() log[1] = 1 end})"
+                       " if what == 'loop' then while true do end end error('x') end", &err));
+    lua_State *co = coroutine_of(s);
+    assert_int_equal(script_resume(s, co, 0, &n, &err), SCRIPT_FAILED);
+    lua_pushvalue(script_state(s), 1);
+    lua_pushstring(script_state(s), "log");
+    assert_true(script_call(s, 1, 1, &err));
+    assert_int_equal(lua_tointeger(script_state(s), -1), 1);
+
+    co = coroutine_of(s);
+    lua_pushstring(co, "loop");
+    assert_int_equal(script_resume(s, co, 1, &n, &err), SCRIPT_FAILED);
+    assert_has(err.text, "stopped after");
+    assert_true(script_doomed(s));
+    co = NULL;
+    assert_false(run(s, "return 1", &err));
+    script_free(s);
+}
+
+/* ---- files ---- */
+
+static char folder[] = "/tmp/canvass-sandbox-XXXXXX";
+
+static void put(const char *name, const char *text)
+{
+    char *path = mem_printf("%s/%s", folder, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+    free(path);
+}
+
+static void shell(const char *what)
+{
+    char *line = mem_printf("cd %s && %s", folder, what);
+    assert_int_equal(system(line), 0);
+    free(line);
+}
+
+static int make_folder(void **state)
+{
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    shell("mkdir job job/lib job/pack outside");
+    put("outside/secret.lua", "return 'outside'");
+    put("job/questions.lua", "return {'q'}");
+    put("job/lib/words.lua", "local name = ... return {name = name}");
+    put("job/pack/init.lua", "return 'pack'");
+    put("job/one.lua", "return require 'two'");
+    put("job/two.lua", "return require 'one'");
+    put("job/broken.lua", "return {\n oops oops }");
+    put("job/fails.lua", "local function f()\nerror('in module')\nend\nf()\nreturn 1");
+    put("job/chunk.lua", "\x1bLua");
+    put("job/silent.lua", "local x = 1");
+    put("job/shebang.lua", "#!/usr/bin/env canvass\nreturn 'ran'");
+    put("job/bom.lua", "\xEF\xBB\xBFreturn 'ran'");
+    shell("ln -s ../outside/secret.lua job/link.lua; ln -s ../outside job/linked; ln -s questions.lua job/inner.lua;"
+          "mkfifo job/pipe.lua; head -c 1100000 /dev/zero > job/large.lua");
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    shell("rm -rf job outside");
+    return rmdir(folder);
+}
+
+static struct script *script_in_folder(void)
+{
+    char *path = mem_printf("%s/job", folder);
+    struct script *s = script_new(&(struct script_options){.folder = path, .limits = &small});
+    free(path);
+    return s;
+}
+
+static void test_require(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *error; } table[] = {
+        {"return require('questions')[1] == 'q' or error 'x'", NULL},
+        {"return require 'questions' == require 'questions' or error 'x'", NULL},
+        {"return require('lib.words').name == 'lib.words' or error 'x'", NULL},
+        {"return require 'pack' == 'pack' or error 'x'", NULL},
+        {"return require 'inner'[1] == 'q' or error 'x'", NULL},
+        {"return require 'silent' == true or error 'x'", NULL},
+        {"return require 'shebang' == 'ran' or error 'x'", NULL},
+        {"return require 'bom' == 'ran' or error 'x'", NULL},
+        {"pcall(require, 'fails') return not pcall(require, 'fails') or error 'x'", NULL},
+        {"require 'nothing'", "no module \"nothing\": looked for a built-in module, nothing.lua and nothing/init.lua"},
+        {"require '../outside/secret'", "a module's name is made of"},
+        {"require '..outside.secret'", "a module's name is made of"},
+        {"require '/etc/passwd'", "a module's name is made of"},
+        {"require 'lib/words'", "a module's name is made of"},
+        {"require 'questions\\0'", "a module's name is made of"},
+        {"require ''", "a module's name is made of"},
+        {"require 'link'", "is a link that leaves the script's folder (link.lua)"},
+        {"require 'linked.secret'", "is a link that leaves"},
+        {"require 'one'", "two modules require each other"},
+        {"require 'broken'", "broken.lua:2:"},
+        {"require 'fails'", "fails.lua:2: in module\n  at fails.lua:4 in the main chunk\n  at job.lua:1 in the main chunk"},
+        {"require 'chunk'", "precompiled"},
+        {"require 'pipe'", "is not a file"},
+        {"require 'large'", "is larger than 1048576 bytes"},
+        {"require()", "string expected"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct script *s = script_in_folder();
+        struct err err;
+        bool ok = run(s, table[i].text, &err);
+        script_free(s);
+        if (ok != !table[i].error || (!ok && !strstr(err.text, table[i].error)))
+            fail_msg("%s: %s", table[i].text, ok ? "it ran" : err.text);
+    }
+}
+
+static void test_files_are_remembered(void **state)
+{
+    (void)state;
+    struct script *s = script_in_folder();
+    struct err err;
+    struct str text, again;
+    assert_true(run(s, "require 'lib.words' require 'questions' return 1", &err));
+    assert_true(script_read(s, "bom.lua", 100, &text, &err));
+    assert_true(script_read(s, "bom.lua", 100, &again, &err));
+    assert_ptr_equal(text.ptr, again.ptr);
+    const struct script_file *files;
+    assert_int_equal(script_files(s, &files), 3);
+    assert_string_equal(files[0].name, "lib/words.lua");
+    assert_string_equal(files[1].name, "questions.lua");
+    assert_true(str_is(files[1].text, "return {'q'}"));
+
+    static const char *const refused[] = {"../outside/secret.lua", "/etc/passwd", "lib/../../outside/secret.lua", "",
+                                          "link.lua", "linked/secret.lua", "lib", "pipe.lua", "..", "absent.txt"};
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+        if (script_read(s, refused[i], 100, &text, &err))
+            fail_msg("read %s", refused[i]);
+    assert_false(script_read(s, "fails.lua", 5, &text, &err));
+    assert_has(err.text, "is larger than 5 bytes (fails.lua)");
+    assert_int_equal(script_files(s, &files), 3);
+    script_free(s);
+}
+
+static void test_read_file(void **state)
+{
+    (void)state;
+    char *path = mem_printf("%s/job/questions.lua", folder), *text;
+    size_t len;
+    struct err err;
+    assert_true(read_file(path, 100, &text, &len, &err));
+    assert_int_equal(len, 12);
+    free(text);
+    assert_false(read_file(path, 11, &text, &len, &err));
+    assert_false(read_file(folder, 100, &text, &len, &err));
+    assert_false(read_file("/nowhere/x.lua", 100, &text, &len, &err));
+    assert_has(err.text, "cannot open (/nowhere/x.lua): No such file");
+    free(path);
+}
+
+/* ---- what honest scripts may do ---- */
+
+static void collect(void *ctx, const char *line)
+{
+    struct buf *b = ctx;
+    buf_addf(b, "%s|", line);
+}
+
+static int module_open(lua_State *L)
+{
+    lua_newtable(L);
+    lua_pushinteger(L, 42);
+    lua_setfield(L, -2, "answer");
+    return 1;
+}
+
+static void test_honest(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {
+        "string.format('%5.2f|%s|%q', 1.5, nil, 'x') == ' 1.50|nil|\"x\"'",
+        "('a,b'):find(',', 1, true) == 2",
+        "('x'):rep(3, '-') == 'x-x-x' and ('x'):rep(0) == '' and ('x'):rep(-1) == '' and (''):rep(1 << 60) == ''",
+        "table.concat({1, 2, 3}, '-', 2) == '2-3' and table.concat({}) == ''",
+        "select('#', table.unpack({1, nil, 3}, 1, 3)) == 3",
+        "#table.move({1, 2, 3}, 1, 3, 3) == 5",
+        "(function() local t = {1, 2, 3} table.insert(t, 2, 9) table.insert(t, 4)"
+        " return table.concat(t, ' ') end)() == '1 9 2 3 4'",
+        "(function() local t = {1, 2, 3} return table.remove(t, 1) + table.remove(t) + #t end)() == 5",
+        "table.remove({}) == nil and table.remove({}, 0) == nil and not pcall(table.remove, {1}, 5)",
+        "not pcall(table.insert, {}, 5, 1) and not pcall(table.insert, {}) and not pcall(table.insert, {}, 1, 2, 3)",
+        "(function() local t = {3, 1, 2} table.sort(t, function(a, b) return a > b end) return t[1] end)() == 3",
+        "coroutine.wrap(function(...) return select('#', ...) end)(1, nil, nil) == 3",
+        "(function() local c = coroutine.create(function() error {code = 7} end) local ok, e = coroutine.resume(c)"
+        " return not ok and e.code == 7 and coroutine.status(c) == 'dead' and not coroutine.close(c) end)()",
+        "(function() local ok, e = pcall(coroutine.wrap(function() error('x', 0) end)) return e end)():find('x') ~= nil",
+        "select(2, xpcall(error, function(e) return e .. '!' end, 'x')) == 'x!'",
+        "(function() local n = 0 for k, v in pairs(string) do n = n + 1 end return n end)() > 10",
+        "string.pack == nil and getmetatable('').__index.find ~= nil and #'abc' == ('abc'):len()",
+        "utf8.len('\\u{4E2D}x') == 2 and utf8.char(228) == '\\u{E4}' and tonumber('ff', 16) == 255",
+        "rawequal(_G, _G) and _G.print == print and _ENV == _G",
+        "require 'mine' == require 'mine' and require('mine').answer == 42",
+        "settings.size == 3 and not pcall(function() settings.size = 4 end) and settings.size == 3",
+        "'10' + 1 == 11 and ('5'):rep(2) * 1 == 55",
+        "(function() local t <close> = setmetatable({}, {__close = function() end}) return true end)()",
+        "setmetatable({}, nil) ~= nil and getmetatable(setmetatable({}, {__name = 'x'})).__name == 'x'",
+        "math.type(3) == 'integer' and undefined_name == nil",
+    };
+    struct buf printed;
+    buf_init(&printed, 10000);
+    struct script *s = script_new(&(struct script_options){.limits = &small, .print = collect, .ctx = &printed});
+    script_module(s, "mine", module_open);
+    struct err err;
+    assert_true(run(s, "return {size = 3}", &err));
+    script_global(s, "settings");
+    assert_int_equal(lua_gettop(script_state(s)), 0);
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        char *text = mem_printf("return (%s) or error('it is false')", lines[i]);
+        if (!run(s, text, &err))
+            fail_msg("%s: %s", lines[i], err.text);
+        free(text);
+        lua_settop(script_state(s), 0);
+    }
+    assert_true(run(s, "print('a', nil, 1.5) print('two\\nlines\\0') return 1", &err));
+    assert_string_equal(buf_str(&printed).ptr, "a\tnil\t1.5|two lines |");
+    script_free(s);
+    buf_done(&printed);
+}
+
+static void test_same_random_numbers_in_each_state(void **state)
+{
+    (void)state;
+    lua_Integer drawn[2];
+    for (int i = 0; i < 2; i++) {
+        struct script *s = fresh();
+        struct err err;
+        assert_true(run(s, "return math.random(0)", &err));
+        drawn[i] = lua_tointeger(script_state(s), 1);
+        assert_true(run(s, "math.randomseed() return math.random(0)", &err));
+        assert_int_equal(lua_tointeger(script_state(s), 2), drawn[i]);
+        assert_true(run(s, "math.randomseed(7) return math.random(0)", &err));
+        assert_int_not_equal(lua_tointeger(script_state(s), 3), drawn[i]);
+        script_free(s);
+    }
+    assert_int_equal(drawn[0], drawn[1]);
+}
+
+/* ---- out of memory at every step of a script's life ---- */
+
+static void test_memory_runs_out_anywhere(void **state)
+{
+    (void)state;
+    for (int kb = 0; kb < 400; kb += 7) {
+        struct script *s = script_new(&(struct script_options){.limits = &(struct script_limits){1000000, 1000000, 0}});
+        struct err err;
+        char *text = mem_printf("local keep = ('x'):rep(600000 + %d * 1024) local t = {} for i = 1, 300 do"
+                                " t[i] = {i, tostring(i)} end return function(x) return keep, {x, x}, x .. 'y' end", kb);
+        if (run(s, text, &err)) {
+            lua_pushvalue(script_state(s), 1);
+            lua_pushinteger(script_state(s), 1);
+            if (script_call(s, 1, 3, &err))
+                lua_pop(script_state(s), 3);
+            struct err json_err;
+            if (script_push_json(s, STR("{\"a\": [1, 2, {\"b\": \"text\"}]}"), &json_err))
+                script_global(s, "data");
+        } else {
+            assert_non_null(strstr(err.text, "memory"));
+        }
+        script_free(s);
+        free(text);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_stack_overflow_is_an_ordinary_error),
+        cmocka_unit_test(test_doom_says_where),
+        cmocka_unit_test(test_each_call_has_its_own_budget),
+        cmocka_unit_test(test_call_leaves_the_stack_as_promised),
+        cmocka_unit_test(test_traceback_names_own_frames),
+        cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_resume_runs_pending_close_and_dooms),
+        cmocka_unit_test(test_require),
+        cmocka_unit_test(test_files_are_remembered),
+        cmocka_unit_test(test_read_file),
+        cmocka_unit_test(test_honest),
+        cmocka_unit_test(test_same_random_numbers_in_each_state),
+        cmocka_unit_test(test_memory_runs_out_anywhere),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
