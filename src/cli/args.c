@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "base/timeutil.h"
 
-enum { OPTIONS_MAX = 40, ENV_TEXT = 64, HELP_COLUMN = 26, HELP_WIDTH = 100 };
+enum { OPTIONS_MAX = 40, ENV_TEXT = 64, HELP_COLUMN = 28, HELP_WIDTH = 100 };
 
 static const struct option_spec help_option = {.name = "help", .help = "show this text"};
 

@@ -152,7 +152,7 @@ static bool run_dry(struct planning *p, struct err *err)
                                   .ctx = p},
             &p->result);
     if (*p->result.reason)
-        return err_set(err, ERR_CONFIG, "%s", p->result.reason);
+        return err_set(err, ERR_SCRIPT, "the policy failed (%s): %s", p->args->words[0], p->result.reason);
     return true;
 }
 
@@ -200,11 +200,17 @@ static void add_time(const struct planning *p, struct buf *out)
                  takes_us > p->spec->timeout_us ? ": too short" : "");
 }
 
+static const char *plural(uint32_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static void add_summary(const struct planning *p, struct buf *out)
 {
     const struct plan *plan = p->plan;
-    buf_addf(out, "%s: %u questions x %u samples x %u endpoints = %llu executions\n", p->spec->name,
-             plan->question_count, plan->sample_count, plan->endpoint_count, (unsigned long long)plan->count);
+    buf_addf(out, "%s: %u question%s x %u sample%s x %u endpoint%s = %llu executions\n", p->spec->name,
+             plan->question_count, plural(plan->question_count), plan->sample_count, plural(plan->sample_count),
+             plan->endpoint_count, plural(plan->endpoint_count), (unsigned long long)plan->count);
     add_regions(p, out);
     buf_addf(out, "\npolicy             %s: %u question batches, %s\n", p->spec->policy, plan->question_count,
              p->result.max_batches <= 1 ? "one after another" : "several at a time");
@@ -234,7 +240,7 @@ static void print_text(const struct planning *p)
     table_column(t, "question", TABLE_FLEX);
     table_column(t, "endpoint", TABLE_LEFT);
     table_column(t, "sample", TABLE_RIGHT);
-    table_column(t, "starts after", TABLE_RIGHT);
+    table_column(t, "starts in", TABLE_RIGHT);
     for (size_t i = 0; i < p->asked_count; i++) {
         char text[DURATION_TEXT];
         const struct cell *c = &p->asked[i].cell;
@@ -242,7 +248,7 @@ static void print_text(const struct planning *p)
         table_text(t, p->spec->questions[c->question].id);
         table_text(t, plan_endpoint(p->plan, c->endpoint)->id);
         table_cellf(t, "%u", c->sample + 1);
-        table_text(t, duration_format(p->asked[i].at_us, text));
+        table_text(t, p->asked[i].at_us ? duration_format(p->asked[i].at_us, text) : "at once");
     }
     table_print(t, out_columns(), &out);
     table_free(t);

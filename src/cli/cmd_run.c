@@ -36,6 +36,7 @@ struct run {
     int interrupts;
     int status;
     bool failed;               /* err says why there is no result, or not a whole one */
+    bool policy_failed;
     struct err err;
     char *job_id;              /* NULL until it is stored */
     char *reason;
@@ -193,6 +194,7 @@ static void ended(void *ctx, struct session_job *job)
     engine_job_view(session_job_engine(job), &view);
     r->status = exit_status(r, &view);
     r->reason = mem_strdup(view.reason);
+    r->policy_failed = view.policy_failed;
     note_idle(r, &view);
     progress_free(r->progress);
     r->progress = NULL;
@@ -249,6 +251,10 @@ static int print_result(struct run *r)
         print_text(r, s);
     summary_free(s);
     reader_close(reader);
+    if (r->policy_failed) {
+        err_set(&r->err, ERR_SCRIPT, "the policy failed (%s): %s", r->args->words[0], r->reason);
+        complain(&r->err);
+    }
     return r->status;
 }
 

@@ -129,6 +129,15 @@ int64_t frame_eta_us(const struct job_view *v, const struct endpoint_view *endpo
     return (int64_t)bound;
 }
 
+/* A clock that counts whole seconds, so that it does not flicker. */
+static const char *seconds_text(int64_t us, char out[DURATION_TEXT])
+{
+    if (us >= MINUTE_US)
+        return duration_format(us, out);
+    snprintf(out, DURATION_TEXT, "%d s", us > 0 ? (int)(us / SECOND_US) : 0);
+    return out;
+}
+
 /* ---- the header ---- */
 
 static void draw_eta(struct pen *p, const struct frame_input *in)
@@ -143,7 +152,7 @@ static void draw_eta(struct pen *p, const struct frame_input *in)
     else if (eta_us < 0)
         pen_text(p, INK_DIM, "   ETA unknown until the first answers");
     else
-        pen_textf(p, INK_PLAIN, "   ETA %s", duration_format(eta_us / SECOND_US * SECOND_US, text));
+        pen_textf(p, INK_PLAIN, "   ETA %s", seconds_text(eta_us, text));
 }
 
 static enum ink state_ink(enum job_state state)
@@ -163,7 +172,7 @@ static void draw_header(struct sketch *s)
     struct pen *p = row_begin(s);
     pen_text(p, INK_BOLD, v->id);
     pen_textf(p, state_ink(v->state), "  %s", job_state_name(v->state));
-    pen_textf(p, INK_PLAIN, "  %s", duration_format(elapsed_us / SECOND_US * SECOND_US, text));
+    pen_textf(p, INK_PLAIN, "  %s", seconds_text(elapsed_us, text));
     draw_eta(p, in);
     row_end(s);
 
@@ -174,8 +183,10 @@ static void draw_header(struct sketch *s)
     if (bad)
         pen_textf(p, INK_BAD, "  %u failed", bad);
     pen_textf(p, INK_PLAIN, "  %u in flight", v->in_flight);
+    /* POSTs that may still bring an answer do not count yet. */
+    uint64_t open = v->tally.by_status[STATUS_RUNNING] + v->tally.by_status[STATUS_WAITING_RESULT];
     if (answers)
-        pen_textf(p, INK_PLAIN, "  %.2f posts per answer", (double)v->posts / answers);
+        pen_textf(p, INK_PLAIN, "  %.2f posts per answer", (double)(v->posts > open ? v->posts - open : 0) / answers);
     if (!isnan(v->cost))
         pen_textf(p, INK_PLAIN, "  $%.4f", v->cost);
     row_end(s);
@@ -380,13 +391,13 @@ static void draw_wait(struct sketch *s, uint32_t i)
         pen_textf(p, INK_DIM, "paused: %s", e->spec->paused);
     else if (e->breaker == BREAKER_OPEN)
         pen_textf(p, INK_BAD, "keeps failing, next try in %s",
-                  duration_format(e->breaker_until_us > in->now_us ? e->breaker_until_us - in->now_us : 0, text));
+                  seconds_text(e->breaker_until_us - in->now_us, text));
     else if (e->held_until_us > in->now_us)
         pen_textf(p, INK_BUSY, "asked for patience, next try in %s",
-                  duration_format(e->held_until_us - in->now_us, text));
+                  seconds_text(e->held_until_us - in->now_us, text));
     else if (e->oldest_dispatch_us)
         pen_textf(p, INK_BUSY, "%u in flight, the oldest for %s%s", e->in_flight,
-                  duration_format((in->now_us - e->oldest_dispatch_us) / SECOND_US * SECOND_US, text),
+                  seconds_text(in->now_us - e->oldest_dispatch_us, text),
                   e->cold ? ", cold start" : "");
     if (e->backing_off)
         pen_textf(p, INK_BUSY, "%s%u backing off", e->oldest_dispatch_us ? ", " : "", e->backing_off);

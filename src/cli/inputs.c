@@ -1,8 +1,10 @@
 #include "cli/inputs.h"
 
 #include <limits.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -128,6 +130,6 @@ void inputs_done(struct inputs *in)
 
 const char *author_name(void)
 {
-    const char *name = getenv("USER");
-    return name && *name ? name : "unknown";
+    const struct passwd *user = getpwuid(geteuid());
+    return user && *user->pw_name ? user->pw_name : "unknown";
 }

@@ -39,6 +39,6 @@ void inputs_done(struct inputs *in);
 /* The region table alone; path NULL: an error that says so. */
 struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
                                   const struct script_limits *limits, struct err *err);
-const char *author_name(void);
+const char *author_name(void); /* who runs this program, for records; lives until the next call */
 
 #endif

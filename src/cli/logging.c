@@ -22,6 +22,12 @@ static double seconds(int64_t us)
     return (double)(us / MS_US) / 1000;
 }
 
+/* NULL leaves the field out. */
+static const char *class_or_null(enum failure_class class)
+{
+    return class == CLASS_NONE ? NULL : class_name(class);
+}
+
 static void log_job(const struct event *e, const struct job_view *v)
 {
     if (e->kind == EVENT_JOB_STARTED) {
@@ -49,7 +55,8 @@ static void log_batch(const struct event *e, const struct job_view *v)
                   LOG_I("question_num", e->cell.question + 1), LOG_I("total_questions", v->plan->question_count),
                   LOG_I("executions", e->executions), LOG_R("took_s", seconds(e->took_us)),
                   LOG_I("succeeded", t->by_status[STATUS_SUCCEEDED]),
-                  LOG_I("failed", e->executions - t->by_status[STATUS_SUCCEEDED]));
+                  LOG_I("failed", t->by_status[STATUS_FAILED]), LOG_I("cancelled", t->by_status[STATUS_CANCELLED]),
+                  LOG_I("skipped", t->by_status[STATUS_SKIPPED]));
 }
 
 /* How an attempt or execution event reads; level is its importance. */
@@ -88,7 +95,7 @@ static void log_execution(const struct event *e, const struct job_view *v, const
         LOG_S("model", e->endpoint->model),
         LOG_I("sample", e->cell.sample + 1),
         LOG_I("attempt", e->attempt),
-        LOG_S("class", e->class == CLASS_NONE ? NULL : class_name(e->class)),
+        LOG_S("class", class_or_null(e->class)),
         LOG_S("error", e->error),
         {.name = NULL}, {.name = NULL}, {.name = NULL}, {.name = NULL},
     };
@@ -112,7 +119,7 @@ static void log_endpoint(const struct event *e)
         log_event(LOG_INFO, "endpoint answers again", LOG_S("endpoint", id));
     else if (e->wait_us == NEVER_US)
         log_event(LOG_ERROR, "endpoint given up, what waits for it is skipped", LOG_S("endpoint", id),
-                  LOG_S("class", class_name(e->class)), LOG_S("error", e->error));
+                  LOG_S("class", class_or_null(e->class)), LOG_S("error", e->error));
     else
         log_event(LOG_WARN, "endpoint keeps failing, left alone for a while", LOG_S("endpoint", id),
                   LOG_R("wait_s", seconds(e->wait_us)), LOG_S("error", e->error));
