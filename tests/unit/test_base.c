@@ -202,6 +202,21 @@ static void map_agrees_with_a_list(void **state)
     map_done(&map);
 }
 
+static void a_map_always_finds_that_a_name_is_missing(void **state)
+{
+    (void)state;
+    static char names[130][16];
+    struct map map;
+    map_init(&map);
+    for (uint32_t i = 0; i < 130; i++) {
+        uint32_t value = 0;
+        snprintf(names[i], sizeof names[i], "n%u", i);
+        assert_false(map_get(&map, str_from(names[i]), &value)); /* would not end in a table without a hole */
+        assert_true(map_add(&map, str_from(names[i]), i));
+    }
+    map_done(&map);
+}
+
 static void nearest_is_what_was_meant(void **state)
 {
     (void)state;
@@ -410,6 +425,7 @@ int main(void)
         cmocka_unit_test(permute_is_a_permutation_of_any_size),
         cmocka_unit_test(permute_favours_no_position),
         cmocka_unit_test(map_agrees_with_a_list),
+        cmocka_unit_test(a_map_always_finds_that_a_name_is_missing),
         cmocka_unit_test(nearest_is_what_was_meant),
         cmocka_unit_test(lists_keep_their_order),
         cmocka_unit_test(a_full_buffer_stays_as_it_was),

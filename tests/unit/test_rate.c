@@ -60,6 +60,8 @@ static void no_minute_has_too_many(void **state)
             now_us = due_us;
             rate_take(&r, now_us);
             starts[i] = now_us;
+            if (burst == 1 && i > 0) /* not even a fraction of a microsecond too early, or a day would add up */
+                assert_true((double)(starts[i] - starts[i - 1]) >= 6e7 / rates[k]);
             while (starts[first] <= now_us - MINUTE_US)
                 first++;
             if (i - first + 1 > (int)(rates[k] + burst + 1))

@@ -282,6 +282,36 @@ static void rotated_endpoints_are_a_latin_square(void **state)
         }
 }
 
+/* By where the question stands in the plan, not in the selection: a part that is run alone, or again, is in the
+ * order it had. And the order asked for last is the one that holds. */
+static void a_question_rotates_by_its_place_in_the_plan(void **state)
+{
+    (void)state;
+    struct fixture set = fixture_make(4, 1, 2, 2);
+    struct selection *all = selection_all(set.plan), *s = selection_rotate(all, KEY_ENDPOINT, 1);
+    char label[256];
+    for (uint32_t q = 0; q < 4; q++) {
+        char id[] = {'q', (char)('0' + q), '\0'};
+        struct selection *alone = selection_where(s, KEY_QUESTION, id);
+        struct selection *part = selection_part(alone, KEY_QUESTION, 0, label);
+        for (uint32_t i = 0; i < 4; i++)
+            assert_int_equal(part->endpoints[i], s->endpoints[(i + q) % 4]);
+        selection_free(part);
+        selection_free(alone);
+    }
+    struct selection *questions = selection_rotate(s, KEY_QUESTION, 1), *random = selection_shuffle(questions, 1);
+    assert_true(questions->rotated && questions->endpoints_rotated && !questions->shuffled);
+    assert_true(!random->rotated && !random->endpoints_rotated && random->shuffled);
+    struct selection *square = selection_rotate(random, KEY_QUESTION, 1);
+    assert_true(square->rotated && !square->shuffled);
+    selection_free(square);
+    selection_free(random);
+    selection_free(questions);
+    selection_free(s);
+    selection_free(all);
+    fixture_done(&set);
+}
+
 static void seeds_pick_different_squares(void **state)
 {
     (void)state;
@@ -445,6 +475,7 @@ int main(void)
         cmocka_unit_test(regions_and_models_take_turns),
         cmocka_unit_test(rotated_questions_are_a_latin_square),
         cmocka_unit_test(rotated_endpoints_are_a_latin_square),
+        cmocka_unit_test(a_question_rotates_by_its_place_in_the_plan),
         cmocka_unit_test(seeds_pick_different_squares),
         cmocka_unit_test(the_same_seed_is_the_same_order),
         cmocka_unit_test(a_part_keeps_its_lines),
