@@ -69,14 +69,14 @@ static uint32_t busy_of(const struct tally *t)
     return t->by_status[STATUS_RUNNING] + t->by_status[STATUS_WAITING_RESULT] + t->by_status[STATUS_BACKING_OFF];
 }
 
-static uint32_t bad_of(const struct tally *t)
+static uint32_t closed_of(const struct tally *t)
 {
-    return t->by_status[STATUS_FAILED] + t->by_status[STATUS_CANCELLED] + t->by_status[STATUS_SKIPPED];
+    return t->by_status[STATUS_CANCELLED] + t->by_status[STATUS_SKIPPED];
 }
 
 static uint32_t ended_of(const struct tally *t)
 {
-    return t->by_status[STATUS_SUCCEEDED] + bad_of(t);
+    return t->by_status[STATUS_SUCCEEDED] + t->by_status[STATUS_FAILED] + closed_of(t);
 }
 
 static bool over(const struct tally *t)
@@ -89,6 +89,22 @@ static void add_tally(struct tally *sum, const struct tally *t)
     sum->planned += t->planned;
     for (int i = 0; i < STATUS_COUNT; i++)
         sum->by_status[i] += t->by_status[i];
+}
+
+static struct bar bar_of(const struct tally *t)
+{
+    return (struct bar){t->by_status[STATUS_SUCCEEDED], t->by_status[STATUS_FAILED], closed_of(t), busy_of(t),
+                        t->planned};
+}
+
+/* In words what did not succeed, each with its own. */
+static void draw_losses(struct pen *p, const struct tally *t)
+{
+    static const enum status kinds[] = {STATUS_FAILED, STATUS_CANCELLED, STATUS_SKIPPED};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (t->by_status[kinds[i]])
+            pen_textf(p, kinds[i] == STATUS_FAILED ? INK_BAD : INK_DIM, "  %u %s", t->by_status[kinds[i]],
+                      status_name(kinds[i]));
 }
 
 /* What one answer of an endpoint takes: its own mean, else that of all. */
@@ -167,7 +183,8 @@ static void draw_header(struct sketch *s)
     char text[DURATION_TEXT];
     int64_t until_us = v->ended_us ? v->ended_us : in->now_us;
     int64_t elapsed_us = v->first_dispatch_us ? until_us - v->first_dispatch_us : 0;
-    uint32_t answers = v->tally.by_status[STATUS_SUCCEEDED], bad = bad_of(&v->tally);
+    uint32_t answers = v->tally.by_status[STATUS_SUCCEEDED];
+    struct bar bar = bar_of(&v->tally);
 
     struct pen *p = row_begin(s);
     pen_text(p, INK_BOLD, v->id);
@@ -178,10 +195,9 @@ static void draw_header(struct sketch *s)
 
     p = row_begin(s);
     size_t cells = in->columns > 100 ? 40 : in->columns / 3;
-    pen_bar(p, cells, answers, bad, busy_of(&v->tally), v->tally.planned);
+    pen_bar(p, cells, &bar);
     pen_textf(p, INK_BOLD, "  %u/%u", ended_of(&v->tally), v->tally.planned);
-    if (bad)
-        pen_textf(p, INK_BAD, "  %u failed", bad);
+    draw_losses(p, &v->tally);
     pen_textf(p, INK_PLAIN, "  %u in flight", v->in_flight);
     /* POSTs that may still bring an answer do not count yet. */
     uint64_t open = v->tally.by_status[STATUS_RUNNING] + v->tally.by_status[STATUS_WAITING_RESULT];
@@ -198,20 +214,23 @@ static void draw_question(struct sketch *s, uint32_t q)
 {
     const struct job_view *v = s->in->view;
     const struct tally *t = &v->questions[q].tally;
-    uint32_t bad = bad_of(t);
+    struct bar bar = bar_of(t);
     bool begun = v->questions[q].first_dispatch_us || ended_of(t);
     struct pen *p = row_begin(s);
-    pen_text(p, over(t) ? bad ? INK_BAD : INK_GOOD : begun ? INK_BUSY : INK_DIM,
-             over(t) ? bad ? "  ✗ " : "  ✓ " : begun ? "  ▶ " : "  · ");
+    if (!over(t))
+        pen_text(p, begun ? INK_BUSY : INK_DIM, begun ? "  ▶ " : "  · ");
+    else if (bar.bad)
+        pen_text(p, INK_BAD, "  ✗ ");
+    else
+        pen_text(p, bar.closed ? INK_DIM : INK_GOOD, bar.closed ? "  - " : "  ✓ ");
     size_t all = p->columns;
     p->columns = all < 4 + s->name_columns ? all : 4 + s->name_columns;
     pen_text(p, begun ? INK_PLAIN : INK_DIM, v->plan->job->questions[q].id);
     p->columns = all;
     pen_to(p, 4 + s->name_columns + 1);
-    pen_bar(p, s->bar_cells, t->by_status[STATUS_SUCCEEDED], bad, busy_of(t), t->planned);
+    pen_bar(p, s->bar_cells, &bar);
     pen_textf(p, begun ? INK_PLAIN : INK_DIM, "  %u/%u", ended_of(t), t->planned);
-    if (bad)
-        pen_textf(p, INK_BAD, "  %u failed", bad);
+    draw_losses(p, t);
     row_end(s);
 }
 
@@ -275,8 +294,9 @@ static const char *region_status(const struct region_sum *r, enum ink *ink)
 {
     *ink = INK_BUSY;
     if (over(&r->tally)) {
-        *ink = bad_of(&r->tally) ? INK_BAD : INK_GOOD;
-        return bad_of(&r->tally) ? "ended" : "done";
+        bool all = r->tally.by_status[STATUS_SUCCEEDED] == r->tally.planned;
+        *ink = all ? INK_GOOD : INK_BAD;
+        return all ? "done" : "ended";
     }
     if (r->in_flight)
         return r->cold ? "cold start" : "asking";
@@ -320,21 +340,22 @@ static void draw_region(struct sketch *s, unsigned region, const size_t columns[
     pen_text(p, INK_PLAIN, name);
     p->columns = all;
     pen_to(p, columns[0]);
-    pen_bar(p, s->bar_cells / 2, sum.tally.by_status[STATUS_SUCCEEDED], bad_of(&sum.tally), busy_of(&sum.tally),
-            sum.tally.planned);
+    struct bar bar = bar_of(&sum.tally);
+    pen_bar(p, s->bar_cells / 2, &bar);
     pen_textf(p, INK_PLAIN, " %u/%u", ended_of(&sum.tally), sum.tally.planned);
     pen_to(p, columns[1]);
     const char *status = region_status(&sum, &ink);
     pen_text(p, ink, status);
-    if (bad_of(&sum.tally))
-        pen_textf(p, INK_BAD, ", %u failed", bad_of(&sum.tally));
+    if (bar.bad)
+        pen_textf(p, INK_BAD, ", %u failed", bar.bad);
     pen_to(p, columns[2]);
     pen_textf(p, INK_PLAIN, "%u", sum.models);
     pen_to(p, columns[3]);
-    if (in->questions_ended)
-        pen_textf(p, INK_PLAIN, "%u/%u", in->questions_ended[region], in->view->plan->question_count);
+    uint32_t questions = in->view->plan->question_count;
+    if (in->questions_ended) /* what is closed in bulk is not counted one by one */
+        pen_textf(p, INK_PLAIN, "%u/%u", over(&sum.tally) ? questions : in->questions_ended[region], questions);
     else
-        pen_textf(p, INK_PLAIN, "%u", in->view->plan->question_count);
+        pen_textf(p, INK_PLAIN, "%u", questions);
     pen_to(p, columns[4]);
     pen_text(p, INK_PLAIN, started);
     row_end(s);

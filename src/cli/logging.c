@@ -69,8 +69,8 @@ static const char *describe(const struct event *e, enum log_level *level)
     case EVENT_HOP:
         *level = e->hops <= 1 ? LOG_INFO : LOG_DEBUG; /* an endpoint that is polled makes many */
         return "fetching the answer from its result URL";
-    case EVENT_ATTEMPT_FAILED:
-        *level = LOG_WARN;
+    case EVENT_ATTEMPT_FAILED: /* nothing is lost yet */
+        *level = LOG_INFO;
         return "attempt failed, will ask again";
     default:
         break;

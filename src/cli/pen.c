@@ -65,19 +65,25 @@ static void run_of(struct pen *p, enum ink ink, const char *mark, size_t count)
         buf_adds(p->out, "\033[0m");
 }
 
-void pen_bar(struct pen *p, size_t cells, uint32_t good, uint32_t bad, uint32_t busy, uint32_t total)
+void pen_bar(struct pen *p, size_t cells, const struct bar *bar)
 {
-    size_t good_cells = share(cells, good, total), bad_cells = share(cells, bad, total);
-    size_t busy_cells = share(cells, busy, total);
-    while (good_cells + bad_cells + busy_cells > cells) {
-        size_t *widest = good_cells >= busy_cells ? &good_cells : &busy_cells;
-        widest = bad_cells > *widest ? &bad_cells : widest;
-        (*widest)--;
+    static const struct { enum ink ink; const char *mark; } kinds[] = {
+        {INK_GOOD, "█"}, {INK_BAD, "x"}, {INK_DIM, "-"}, {INK_BUSY, "▒"}};
+    const uint32_t parts[] = {bar->good, bar->bad, bar->closed, bar->busy};
+    size_t widths[ARRAY_LEN(parts)], used = 0, widest = 0;
+    uint32_t sum = 0;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        used += widths[i] = share(cells, parts[i], bar->total);
+        widest = parts[i] > parts[widest] ? i : widest;
+        sum += parts[i];
     }
-    if (good + bad == total) /* rounding must not leave a gap when all has ended */
-        good_cells += good ? cells - good_cells - bad_cells : 0;
-    run_of(p, INK_GOOD, "█", good_cells);
-    run_of(p, INK_BAD, "x", bad_cells);
-    run_of(p, INK_BUSY, "▒", busy_cells);
-    run_of(p, INK_DIM, "·", cells - good_cells - bad_cells - busy_cells);
+    for (; used > cells && widths[widest]; used--)
+        widths[widest]--;
+    if (sum == bar->total && used < cells) { /* rounding must not leave a gap when nothing waits */
+        widths[widest] += cells - used;
+        used = cells;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        run_of(p, kinds[i].ink, kinds[i].mark, widths[i]);
+    run_of(p, INK_DIM, "·", used < cells ? cells - used : 0);
 }

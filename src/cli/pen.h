@@ -19,7 +19,10 @@ struct pen {
 void pen_text(struct pen *p, enum ink ink, const char *text);
 void pen_textf(struct pen *p, enum ink ink, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void pen_to(struct pen *p, size_t column);   /* spaces up to there, one at least unless at the start */
-/* A bar of so many cells: what succeeded, what failed, what runs, what waits. */
-void pen_bar(struct pen *p, size_t cells, uint32_t good, uint32_t bad, uint32_t busy, uint32_t total);
+/* A bar of so many cells. What is left of total is what waits. */
+struct bar {
+    uint32_t good, bad, closed, busy, total; /* closed: ended without having been answered or failed */
+};
+void pen_bar(struct pen *p, size_t cells, const struct bar *bar);
 
 #endif

@@ -220,6 +220,8 @@ void progress_free(struct progress *p)
     if (p->live) {
         draw(p);
         log_sink(NULL, NULL);
+        buf_adds(&p->out, "\n");
+        flush_screen(p);
         loop_signal_free(p->resized);
         if (p->fd != STDERR_FILENO)
             close(p->fd);
