@@ -67,7 +67,8 @@ static enum csv_end read_quoted(struct csv *c, struct buf *field)
         buf_add(field, from, (size_t)(quote - from));
         c->at += (size_t)(quote - from) + 1;
         if (peek(c) != '"')
-            return field_end(c, "text follows a closing quote: put the whole field in quotes and double the quotes in it");
+            return field_end(c,
+                             "text follows a closing quote: put the whole field in quotes and double the quotes in it");
         buf_addc(field, '"');
         c->at++;
     }
@@ -81,7 +82,8 @@ static enum csv_end read_plain(struct csv *c, struct buf *field)
         if (b == ',' || b == '\n' || (b == '\r' && c->at + 1 < c->text.len && c->text.ptr[c->at + 1] == '\n'))
             break;
         if (b == '"')
-            return wrong(c, "a quote inside a field without quotes: put the whole field in quotes and double the quotes in it");
+            return wrong(
+                c, "a quote inside a field without quotes: put the whole field in quotes and double the quotes in it");
     }
     buf_add(field, c->text.ptr + start, c->at - start);
     return field_end(c, "");

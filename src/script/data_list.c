@@ -94,12 +94,13 @@ static bool add_column(struct data_list *d, struct err *err)
 {
     struct str name = buf_str(&d->field);
     if (name.len == 0 || memchr(name.ptr, '\0', name.len))
-        return err_set(err, ERR_CONFIG, "column %zu has no name (%s): the first line names the columns, such as id,prompt",
+        return err_set(err, ERR_CONFIG,
+                       "column %zu has no name (%s): the first line names the columns, such as id,prompt",
                        d->column_count + 1, d->name);
     for (size_t i = 0; i < d->column_count; i++)
         if (str_is(name, d->columns[i]))
-            return err_set(err, ERR_CONFIG, "two columns are called \"%s\" (%s): give each a name of its own", d->columns[i],
-                           d->name);
+            return err_set(err, ERR_CONFIG, "two columns are called \"%s\" (%s): give each a name of its own",
+                           d->columns[i], d->name);
     if (d->column_count == COLUMNS_MAX)
         return err_set(err, ERR_CONFIG, "more than %d columns (%s): leave some out", COLUMNS_MAX, d->name);
     d->columns[d->column_count++] = mem_strndup(name.ptr, name.len);
@@ -109,7 +110,8 @@ static bool add_column(struct data_list *d, struct err *err)
 static bool read_header(struct data_list *d, struct csv *c, struct err *err)
 {
     if (!csv_more(c))
-        return err_set(err, ERR_CONFIG, "the file is empty (%s): its first line names the columns, such as id,prompt", d->name);
+        return err_set(err, ERR_CONFIG, "the file is empty (%s): its first line names the columns, such as id,prompt",
+                       d->name);
     d->columns = mem_array(NULL, COLUMNS_MAX, sizeof(d->columns[0]));
     enum csv_end end;
     do {
@@ -120,7 +122,8 @@ static bool read_header(struct data_list *d, struct csv *c, struct err *err)
             return false;
     } while (end == CSV_FIELD);
     if (d->column_count == 1 && strpbrk(d->columns[0], ";\t"))
-        return err_set(err, ERR_CONFIG, "the columns are not separated by commas (%s): save the file with commas", d->name);
+        return err_set(err, ERR_CONFIG, "the columns are not separated by commas (%s): save the file with commas",
+                       d->name);
     return true;
 }
 
@@ -141,8 +144,9 @@ static bool index_csv(struct data_list *d, struct err *err)
             fields++;
         } while (end == CSV_FIELD);
         if (fields != d->column_count)
-            return err_set(err, ERR_CONFIG, "%zu fields under %zu columns (%s:%zu): put a field that holds a comma in quotes",
-                           fields, d->column_count, d->name, line);
+            return err_set(err, ERR_CONFIG,
+                           "%zu fields under %zu columns (%s:%zu): put a field that holds a comma in quotes", fields,
+                           d->column_count, d->name, line);
     }
     return true;
 }

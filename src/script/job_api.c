@@ -36,10 +36,11 @@ bool job_settings_done(struct job_load *j)
         if (s->read)
             continue;
         const char *near = nearest_name(s->key, plain, ARRAY_LEN(plain));
-        return err_set(j->err, ERR_USAGE,
-                       "nobody reads --set %s=%.100s (%s): %s%s%suse name, samples, timeout, in_flight, on_missing, warm or "
-                       "parameters.NAME, or read canvass.settings.%s while the script is loaded",
-                       s->key, s->value, j->path, near ? "did you mean " : "", near ? near : "", near ? "? " : "", s->key);
+        return err_set(
+            j->err, ERR_USAGE,
+            "nobody reads --set %s=%.100s (%s): %s%s%suse name, samples, timeout, in_flight, on_missing, warm or "
+            "parameters.NAME, or read canvass.settings.%s while the script is loaded",
+            s->key, s->value, j->path, near ? "did you mean " : "", near ? near : "", near ? "? " : "", s->key);
     }
     return true;
 }

@@ -21,7 +21,8 @@ bool job_protected(struct job_load *j, lua_CFunction fn)
         return j->ok;
     const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error without text";
     if (strcmp(text, "not enough memory") == 0)
-        err_set(j->err, ERR_CONFIG, "the job does not fit into the script's memory (%s): make it smaller, or raise --script-memory",
+        err_set(j->err, ERR_CONFIG,
+                "the job does not fit into the script's memory (%s): make it smaller, or raise --script-memory",
                 j->path);
     else
         err_set(j->err, ERR_CONFIG, "%s", text);
@@ -47,7 +48,8 @@ static void open_script(struct job_load *j)
     struct job_file *f = j->job;
     const struct script_limits usual = SCRIPT_LIMITS_DEFAULT;
     const struct script_limits *limits = j->options->limits ? j->options->limits : &usual;
-    f->script = script_new(&(struct script_options){.folder = j->folder, .limits = limits, .print = print_line, .ctx = f});
+    f->script = script_new(
+        &(struct script_options){.folder = j->folder, .limits = limits, .print = print_line, .ctx = f});
     f->policy = policy_new(f->script, limits->call_us);
     j->L = script_state(f->script);
     lua_pushcfunction(j->L, make_api);
@@ -80,8 +82,10 @@ static bool is_specification(const char *path)
 static bool load_script(struct job_load *j)
 {
     if (j->options->questions)
-        return err_set(j->err, ERR_USAGE, "--questions is for JSON specifications (%s): a script names its questions itself", j->path);
-    return script_run(j->job->script, j->path, (struct str){j->text, j->text_len}, j->err) && job_protected(j, job_read_script);
+        return err_set(j->err, ERR_USAGE,
+                       "--questions is for JSON specifications (%s): a script names its questions itself", j->path);
+    return script_run(j->job->script, j->path, (struct str){j->text, j->text_len}, j->err) &&
+           job_protected(j, job_read_script);
 }
 
 static bool load_specification(struct job_load *j)
@@ -112,7 +116,8 @@ static void keep_sources(struct job_load *j)
     const struct script_file *files;
     size_t count = script_files(j->job->script, &files), n = 0;
     struct source_file *sources = arena_alloc(arena, (count + 2) * sizeof(sources[0]));
-    sources[n++] = (struct source_file){arena_strdup(arena, j->base), arena_str(arena, (struct str){j->text, j->text_len})};
+    sources[n++] = (struct source_file){arena_strdup(arena, j->base),
+                                        arena_str(arena, (struct str){j->text, j->text_len})};
     if (j->list_text.ptr)
         sources[n++] = (struct source_file){arena_strdup(arena, last_part(j->options->questions)), j->list_text};
     for (size_t i = 0; i < count; i++)

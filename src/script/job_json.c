@@ -1,5 +1,5 @@
-/* A job specification in JSON, as the upstream system writes it: {"id", "questions", "models", "constraints", ...}, alone or
- * wrapped as {"jobspec": {...}, "target_regions": [...]}. What a job script can say besides may stand in it too. */
+/* A job specification in JSON, as the upstream system writes it: {"id", "questions", "models", "constraints", ...},
+ * alone or wrapped as {"jobspec": {...}, "target_regions": [...]}. It may say besides what a job script can. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +73,8 @@ static bool push_list(struct job_load *j, const char *path)
     size_t len;
     if (!read_file(path, LIST_BYTES, &text, &len, j->err))
         return err_prefix(j->err, "--questions: ");
-    j->list_text = (struct str){arena_strndup(arena, text, len), len}; /* kept as a source, and the list's rows point into it */
+    /* Kept as a source, and the list's rows point into it. */
+    j->list_text = (struct str){arena_strndup(arena, text, len), len};
     free(text);
     if (ends_in(path, ".jsonl"))
         data_push(j->L, "jsonl", path, j->list_text);
@@ -84,7 +85,8 @@ static bool push_list(struct job_load *j, const char *path)
     else if (ends_in(path, ".lua"))
         return script_run(j->job->script, path, j->list_text, j->err);
     else
-        return err_set(j->err, ERR_USAGE, "unknown kind of file (--questions %s): give one that ends in .jsonl, .csv, .json or .lua",
+        return err_set(j->err, ERR_USAGE,
+                       "unknown kind of file (--questions %s): give one that ends in .jsonl, .csv, .json or .lua",
                        path);
     return true;
 }
@@ -96,7 +98,8 @@ static bool index_list(struct job_load *j, const char *path)
     int list = lua_gettop(L);
     struct data_list *rows = data_test(L, list);
     if (!rows && !lua_istable(L, list))
-        return err_set(j->err, ERR_CONFIG, "holds no list of questions (--questions %s): write { { id = ..., prompt = ... } }", path);
+        return err_set(j->err, ERR_CONFIG,
+                       "holds no list of questions (--questions %s): write { { id = ..., prompt = ... } }", path);
     size_t count = rows ? data_count(rows) : lua_rawlen(L, list);
     lua_createtable(L, 0, (int)(count < INT32_MAX ? count : 0));
     for (size_t i = 0; i < count; i++) {
@@ -107,10 +110,12 @@ static bool index_list(struct job_load *j, const char *path)
         bool table = lua_istable(L, -1);
         lua_pushliteral(L, "id");
         if (!table || lua_rawget(L, -2) != LUA_TSTRING)
-            return err_set(j->err, ERR_CONFIG, "question %zu has no id that is text (--questions %s): give it one", i + 1, path);
+            return err_set(j->err, ERR_CONFIG, "question %zu has no id that is text (--questions %s): give it one",
+                           i + 1, path);
         lua_pushvalue(L, -1);
         if (lua_rawget(L, list + 1) != LUA_TNIL)
-            return err_set(j->err, ERR_CONFIG, "duplicate question id \"%s\" (--questions %s, question %zu): give each its own id",
+            return err_set(j->err, ERR_CONFIG,
+                           "duplicate question id \"%s\" (--questions %s, question %zu): give each its own id",
                            lua_tostring(L, -2), path, i + 1);
         lua_pop(L, 1);
         lua_pushvalue(L, -2);
@@ -125,10 +130,12 @@ static bool unknown_question(struct job_load *j, size_t i, const char *id)
 {
     const char *list = j->options->questions;
     if (!list)
-        return err_set(j->err, ERR_CONFIG, "question \"%.200s\" is an id only (%s: questions[%zu]): say with --questions FILE where "
-                       "its text is, or write {\"id\": ..., \"prompt\": ...}", id, j->path, i + 1);
-    return err_set(j->err, ERR_CONFIG, "unknown question id \"%.200s\" (%s: questions[%zu]): %s has no such question", id, j->path, i + 1,
-                   list);
+        return err_set(j->err, ERR_CONFIG,
+                       "question \"%.200s\" is an id only (%s: questions[%zu]): say with --questions FILE where "
+                       "its text is, or write {\"id\": ..., \"prompt\": ...}",
+                       id, j->path, i + 1);
+    return err_set(j->err, ERR_CONFIG, "unknown question id \"%.200s\" (%s: questions[%zu]): %s has no such question",
+                   id, j->path, i + 1, list);
 }
 
 /* Puts the questions themselves in place of their ids in the list at index. */
@@ -155,8 +162,10 @@ static bool resolve_ids(struct job_load *j, int index)
         lua_pop(L, 1);
     }
     if (list && count > 0 && found == 0)
-        return err_set(j->err, ERR_USAGE, "nothing is looked up in it (--questions %s): the specification holds its questions itself, so "
-                       "leave it out", list);
+        return err_set(j->err, ERR_USAGE,
+                       "nothing is looked up in it (--questions %s): the specification holds its questions itself, so "
+                       "leave it out",
+                       list);
     lua_settop(L, by_id - 1);
     return true;
 }
@@ -187,7 +196,8 @@ static bool read_models(struct job_load *j, struct fields *f)
 
 static bool read_constraints(struct job_load *j, struct fields *f, bool regions_chosen)
 {
-    static const char *const said[] = {"min_regions", "min_success_rate", "provider_timeout", "max_cost", "providers", NULL};
+    static const char *const said[] = {"min_regions", "min_success_rate", "provider_timeout",
+                                       "max_cost",    "providers",        NULL};
     struct fields c;
     if (!field_table(f, "constraints", &c))
         return !f->failed && job_read_timeout(j, f, "timeout");
@@ -227,8 +237,8 @@ static bool read_inner(struct job_load *j, struct fields *f, bool regions_chosen
     if (!field_push(f, "policy"))
         lua_pushnil(L);
     const char *runs = field_type(f, "runs") != LUA_TNIL ? "runs" : "samples";
-    bool ok = read_names(j, f) && read_constraints(j, f, regions_chosen) && job_read_samples(j, f, runs) && job_read_rest(j, f) &&
-              job_read_parameters(j, f);
+    bool ok = read_names(j, f) && read_constraints(j, f, regions_chosen) && job_read_samples(j, f, runs) &&
+              job_read_rest(j, f) && job_read_parameters(j, f);
     if (!ok || !read_models(j, f) || !fields_end(f))
         return false;
     return resolve_ids(j, questions) && job_read_questions(j, questions, "questions") && job_choose_policy(j, policy);
@@ -250,7 +260,8 @@ static bool read_outer(struct job_load *j, int table)
     bool chosen = field_type(&outer, "target_regions") != LUA_TNIL;
     if (!job_read_regions(j, &outer, "target_regions") || !fields_end(&outer))
         return false;
-    return fields_begin(&inner, j->L, lua_gettop(j->L), j->path, "jobspec", arena, j->err) && read_inner(j, &inner, chosen);
+    return fields_begin(&inner, j->L, lua_gettop(j->L), j->path, "jobspec", arena, j->err) &&
+           read_inner(j, &inner, chosen);
 }
 
 int job_read_specification(lua_State *L)

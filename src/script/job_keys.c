@@ -76,7 +76,8 @@ bool job_read_name(struct job_load *j, struct fields *f, const char *key)
 }
 
 /* A name that is there twice would be asked twice, or mean a slip: both places are told. */
-static bool add_name(struct job_load *j, struct map *names, const char *what, const char *name, const char *path, size_t i)
+static bool add_name(struct job_load *j, struct map *names, const char *what, const char *name, const char *path,
+                     size_t i)
 {
     uint32_t first = 0;
     if (map_add(names, str_from(name), (uint32_t)i))
@@ -93,7 +94,8 @@ static void forget(struct map *names)
 }
 
 /* f has failed if this returns false, or err says why. */
-static bool read_region_list(struct job_load *j, struct fields *f, const char *key, const char *const **out, size_t *count)
+static bool read_region_list(struct job_load *j, struct fields *f, const char *key, const char *const **out,
+                             size_t *count)
 {
     const char *const *regions;
     size_t n;
@@ -135,7 +137,8 @@ static bool read_model_table(struct job_load *j, int item, const char *path, con
     return read_region_list(j, &f, "regions", &out->regions, &out->region_count) && fields_end(&f);
 }
 
-static bool read_model(struct job_load *j, size_t i, const char *path, const char *const *extra_keys, struct model_choice *out)
+static bool read_model(struct job_load *j, size_t i, const char *path, const char *const *extra_keys,
+                       struct model_choice *out)
 {
     lua_State *L = j->L;
     struct arena *arena = &j->job->spec->arena;
@@ -144,7 +147,8 @@ static bool read_model(struct job_load *j, size_t i, const char *path, const cha
     if (lua_type(L, item) == LUA_TSTRING)
         out->model = arena_strndup(arena, lua_tostring(L, item), strlen(lua_tostring(L, item)));
     else if (!lua_istable(L, item))
-        return err_set(j->err, ERR_CONFIG, "a model is a %s (%s: %s): write its id as text, or { id = \"...\", regions = { ... } }",
+        return err_set(j->err, ERR_CONFIG,
+                       "a model is a %s (%s: %s): write its id as text, or { id = \"...\", regions = { ... } }",
                        luaL_typename(L, item), j->path, here);
     else if (!read_model_table(j, item, here, extra_keys, out))
         return false;
@@ -153,8 +157,10 @@ static bool read_model(struct job_load *j, size_t i, const char *path, const cha
     for (size_t c = 0; plain && c < len; c++)
         plain = (unsigned char)out->model[c] > 0x20 && out->model[c] != 0x7f;
     if (!plain)
-        return err_set(j->err, ERR_CONFIG, "a model's id is empty, too long, or holds a space or control character (%s: %s): "
-                       "write it as the region table does", j->path, here);
+        return err_set(j->err, ERR_CONFIG,
+                       "a model's id is empty, too long, or holds a space or control character (%s: %s): "
+                       "write it as the region table does",
+                       j->path, here);
     lua_settop(L, item);
     return add_name(j, &j->names, "model", out->model, path, i);
 }
@@ -165,14 +171,14 @@ bool job_read_models(struct job_load *j, int index, const char *path, const char
     struct job_spec *spec = j->job->spec;
     const char *cure = "write { \"llama3.2-1b\", ... }, or leave it out for all models";
     if (!lua_istable(L, index))
-        return err_set(j->err, ERR_CONFIG, "the models are a %s, not a list (%s: %s): %s", luaL_typename(L, index), j->path, path,
-                       cure);
+        return err_set(j->err, ERR_CONFIG, "the models are a %s, not a list (%s: %s): %s", luaL_typename(L, index),
+                       j->path, path, cure);
     size_t count = lua_rawlen(L, index), keys = 0;
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
         keys++;
     if (count == 0 || keys != count)
-        return err_set(j->err, ERR_CONFIG, "%s (%s: %s): %s", keys == 0 ? "no model is named" : "the models are not a list from 1 on",
-                       j->path, path, cure);
+        return err_set(j->err, ERR_CONFIG, "%s (%s: %s): %s",
+                       keys == 0 ? "no model is named" : "the models are not a list from 1 on", j->path, path, cure);
     forget(&j->names);
     struct model_choice *models = arena_alloc(&spec->arena, count * sizeof(models[0]));
     for (size_t i = 0; i < count; i++) {
@@ -302,7 +308,8 @@ static bool keep_score(struct job_load *j, struct fields *f)
     if (type == LUA_TNIL)
         return true;
     if (type != LUA_TFUNCTION)
-        return field_fail(f, "score", "write function(answer, question) ... end", "the scorer is a %s", lua_typename(j->L, type));
+        return field_fail(f, "score", "write function(answer, question) ... end", "the scorer is a %s",
+                          lua_typename(j->L, type));
     field_push(f, "score");
     j->job->score = luaL_ref(j->L, LUA_REGISTRYINDEX);
     return true;
@@ -324,8 +331,9 @@ static bool read_script(struct job_load *j, int table)
     push_or_nil(L, &f, "models");
     push_or_nil(L, &f, "policy");
     int questions = table + 1, models = table + 2, policy = table + 3;
-    bool ok = job_read_name(j, &f, "name") && job_read_regions(j, &f, "regions") && job_read_samples(j, &f, "samples") &&
-              job_read_timeout(j, &f, "timeout") && job_read_rest(j, &f) && job_read_parameters(j, &f) && keep_score(j, &f);
+    bool ok = job_read_name(j, &f, "name") && job_read_regions(j, &f, "regions") &&
+              job_read_samples(j, &f, "samples") && job_read_timeout(j, &f, "timeout") && job_read_rest(j, &f) &&
+              job_read_parameters(j, &f) && keep_score(j, &f);
     if (!ok || !fields_end(&f))
         return false;
     lua_settop(L, policy);

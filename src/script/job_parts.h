@@ -67,14 +67,14 @@ bool job_settings_keep(struct job_load *j);                 /* into spec->settin
 bool job_read_questions(struct job_load *j, int index, const char *path);
 
 /* ---- job_keys.c: each reads one key, and its --set; shared by scripts and specifications ---- */
-bool job_read_name(struct job_load *j, struct fields *f, const char *key);  /* false with err; absent: the file's name */
+bool job_read_name(struct job_load *j, struct fields *f, const char *key); /* false with err; absent: the file's name */
 bool job_read_models(struct job_load *j, int index, const char *path, const char *const *item_keys);
 bool job_read_regions(struct job_load *j, struct fields *f, const char *key);
 bool job_read_parameters(struct job_load *j, struct fields *f);
 bool job_read_samples(struct job_load *j, struct fields *f, const char *key);
 bool job_read_timeout(struct job_load *j, struct fields *f, const char *key);
 bool job_read_rest(struct job_load *j, struct fields *f);                   /* in_flight, on_missing, warm */
-int job_read_script(lua_State *L);                                          /* for job_protected(): the script's table */
+int job_read_script(lua_State *L); /* for job_protected(): the script's table */
 
 /* ---- job_policy.c ---- */
 /* The policy from the value at index (nil: none given), or from --policy. */

@@ -39,7 +39,8 @@ static bool unknown(struct job_load *j, const char *name, const char *where)
 {
     const char *near = nearest_name(name, builtin, ARRAY_LEN(builtin));
     return err_set(j->err, ERR_CONFIG,
-                   "unknown policy \"%.100s\" (%s): %s%s%suse sequential, by_region, by_endpoint, free, or MODULE.FUNCTION of a Lua "
+                   "unknown policy \"%.100s\" (%s): %s%s%suse sequential, by_region, by_endpoint, free, or "
+                   "MODULE.FUNCTION of a Lua "
                    "file beside the job",
                    name, where, near ? "did you mean " : "", near ? near : "", near ? "? " : "");
 }
@@ -74,7 +75,8 @@ static bool push_named(struct job_load *j, const char *name, const char *where)
         if (lua_istable(L, -1))
             lua_getfield(L, -1, dot + 1);
         if (!lua_isfunction(L, -1))
-            return err_set(j->err, ERR_CONFIG, "module %s has no function \"%s\" (%s): correct the name, or add the function", module,
+            return err_set(j->err, ERR_CONFIG,
+                           "module %s has no function \"%s\" (%s): correct the name, or add the function", module,
                            dot + 1, where);
         return true;
     }
@@ -83,7 +85,8 @@ static bool push_named(struct job_load *j, const char *name, const char *where)
     if (!require(j, name))
         return err_prefix(j->err, "policy %s (%s): ", name, where);
     if (!lua_isfunction(L, -1))
-        return err_set(j->err, ERR_CONFIG, "module %s returns a %s, not a function (%s): name a function in it, as %s.NAME", name,
+        return err_set(j->err, ERR_CONFIG,
+                       "module %s returns a %s, not a function (%s): name a function in it, as %s.NAME", name,
                        luaL_typename(L, -1), where, name);
     return true;
 }
@@ -122,8 +125,8 @@ static bool from_script(struct job_load *j, int index, const char **name)
         lua_pushvalue(L, index);
         return known_function(j, name);
     default:
-        return err_set(j->err, ERR_CONFIG, "the policy is a %s (%s): give a function, or the name of one", luaL_typename(L, index),
-                       where);
+        return err_set(j->err, ERR_CONFIG, "the policy is a %s (%s): give a function, or the name of one",
+                       luaL_typename(L, index), where);
     }
 }
 

@@ -76,8 +76,9 @@ static bool read_id(struct reader *r, int question, size_t i, struct question *o
     uint32_t first;
     if (!map_add(&r->j->names, str_from(out->id), (uint32_t)i) && map_get(&r->j->names, str_from(out->id), &first)) {
         struct place here = place_of(r, i), there = place_of(r, first);
-        return err_set(r->j->err, ERR_CONFIG, "duplicate question id \"%s\" (%s, first at %s): give each question its own id",
-                       out->id, here.text, there.text);
+        return err_set(r->j->err, ERR_CONFIG,
+                       "duplicate question id \"%s\" (%s, first at %s): give each question its own id", out->id,
+                       here.text, there.text);
     }
     lua_pop(L, 1);
     return true;
@@ -150,7 +151,8 @@ static bool read_metadata(struct reader *r, int question, size_t i, struct quest
     int metadata = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, question); lua_pop(L, 1)) {
         if (lua_type(L, -2) != LUA_TSTRING)
-            return fail(r, i, NULL, "the question has a value without a name", "name each field: { id = \"...\", prompt = \"...\" }");
+            return fail(r, i, NULL, "the question has a value without a name",
+                        "name each field: { id = \"...\", prompt = \"...\" }");
         struct str key = text_at(L, -2);
         if (str_is(key, "id") || str_is(key, "prompt") || str_is(key, "expected"))
             continue;
@@ -182,22 +184,24 @@ static bool read_question(struct reader *r, size_t i, struct question *out)
 static bool list_count(struct reader *r, size_t *count)
 {
     lua_State *L = r->j->L;
-    const char *file = r->j->path, *cure = "write { { id = \"...\", prompt = \"...\" }, ... }, or canvass.jsonl \"FILE\"";
+    const char *file = r->j->path,
+               *cure = "write { { id = \"...\", prompt = \"...\" }, ... }, or canvass.jsonl \"FILE\"";
     if (r->list) {
         *count = data_count(r->list);
         return true;
     }
     if (!lua_istable(L, r->index))
         return lua_isnil(L, r->index)
-            ? err_set(r->j->err, ERR_CONFIG, "there are no questions (%s: %s): %s", file, r->path, cure)
-            : err_set(r->j->err, ERR_CONFIG, "the questions are a %s (%s: %s): %s", luaL_typename(L, r->index), file, r->path, cure);
+                   ? err_set(r->j->err, ERR_CONFIG, "there are no questions (%s: %s): %s", file, r->path, cure)
+                   : err_set(r->j->err, ERR_CONFIG, "the questions are a %s (%s: %s): %s", luaL_typename(L, r->index),
+                             file, r->path, cure);
     size_t keys = 0;
     for (lua_pushnil(L); lua_next(L, r->index); lua_pop(L, 1))
         keys++;
     *count = lua_rawlen(L, r->index);
     if (keys != *count)
-        return err_set(r->j->err, ERR_CONFIG, "the questions are not a list from 1 on without gaps (%s: %s): %s", file, r->path,
-                       cure);
+        return err_set(r->j->err, ERR_CONFIG, "the questions are not a list from 1 on without gaps (%s: %s): %s", file,
+                       r->path, cure);
     return true;
 }
 
@@ -205,7 +209,7 @@ bool job_read_questions(struct job_load *j, int index, const char *path)
 {
     struct reader r = {j, data_test(j->L, index), lua_absindex(j->L, index), path};
     struct job_spec *spec = j->job->spec;
-    size_t count;
+    size_t count = 0;
     if (!list_count(&r, &count))
         return false;
     if (count == 0)

@@ -143,7 +143,8 @@ static void stray_yield(const struct task *t, struct err *err)
 {
     char where[SANDBOX_WHERE];
     sandbox_where(t->co, where);
-    err_set(err, ERR_SCRIPT, "coroutine.yield in a policy, which nothing would ever wake (%s): use plan:run, plan:each or canvass.sleep",
+    err_set(err, ERR_SCRIPT,
+            "coroutine.yield in a policy, which nothing would ever wake (%s): use plan:run, plan:each or canvass.sleep",
             where);
 }
 
@@ -265,9 +266,11 @@ struct task *policy_waiter(struct policy *p, lua_State *L, const char *name)
     if (!running(p) || !t)
         luaL_error(L, "%s works in a running policy only", name);
     if (t->co != L)
-        luaL_error(L, "%s cannot wait inside a coroutine of the script's own: use plan:each for work at the same time", name);
+        luaL_error(L, "%s cannot wait inside a coroutine of the script's own: use plan:each for work at the same time",
+                   name);
     if (!lua_isyieldable(L))
-        luaL_error(L, "%s cannot wait here, inside a callback of a library function (table.sort, string.gsub ...)", name);
+        luaL_error(L, "%s cannot wait here, inside a callback of a library function (table.sort, string.gsub ...)",
+                   name);
     return t;
 }
 

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "script/policy_state.h"
+#include "script/sandbox_priv.h"
 
 static const char plan_type[] = "canvass.plan";
 
@@ -22,6 +23,7 @@ static size_t selection_bytes(const struct selection *s)
 static void charge(lua_State *L, struct policy *p, size_t bytes)
 {
     enum { NOTEWORTHY = 64 << 10 };
+    sandbox_charge(L, bytes / sizeof(uint32_t));
     if (p->selection_bytes + bytes > POLICY_SELECTION_BYTES)
         lua_gc(L, LUA_GCCOLLECT);
     else if (bytes >= NOTEWORTHY)
@@ -80,10 +82,14 @@ static struct box *check_box(lua_State *L, int index)
 static enum key check_key(lua_State *L, int index)
 {
     enum key key = KEY_QUESTION;
+    if (lua_isnoneornil(L, index))
+        luaL_error(L, "no key is given: it is one of question, sample, model, region, endpoint");
     if (lua_type(L, index) != LUA_TSTRING)
-        luaL_error(L, "the key is a %s: it is one of question, sample, model, region, endpoint", luaL_typename(L, index));
+        luaL_error(L, "the key is a %s: it is one of question, sample, model, region, endpoint",
+                   luaL_typename(L, index));
     if (!key_parse(lua_tostring(L, index), &key))
-        luaL_error(L, "unknown key \"%s\": it is one of question, sample, model, region, endpoint", lua_tostring(L, index));
+        luaL_error(L, "unknown key \"%s\": it is one of question, sample, model, region, endpoint",
+                   lua_tostring(L, index));
     return key;
 }
 
@@ -92,6 +98,12 @@ static uint64_t check_seed(lua_State *L, int index)
     if (!lua_isinteger(L, index))
         luaL_argerror(L, index, "give a seed, an integer, so that the same order can be had again");
     return (uint64_t)lua_tointeger(L, index);
+}
+
+/* Of nothing there are no parts, although the questions of an empty product may still be many. */
+static uint32_t part_count(const struct box *b, enum key key)
+{
+    return selection_count(b->selection) ? selection_part_count(b->selection, key) : 0;
 }
 
 /* ---- methods that wait ---- */
@@ -116,9 +128,10 @@ static int spawn_parts(lua_State *L)
     const struct box *b = lua_touserdata(L, 1);
     enum key key = (enum key)lua_tointeger(L, 2);
     struct policy *p = b->policy;
-    uint32_t count = selection_part_count(b->selection, key);
+    uint32_t count = part_count(b, key);
     if (count > POLICY_COROUTINES - p->alive)
-        luaL_error(L, "%d parts at the same time are too many (%d coroutines at most): go through them with plan:batches",
+        luaL_error(L,
+                   "%d parts at the same time are too many (%d coroutines at most): go through them with plan:batches",
                    (int)count, POLICY_COROUTINES);
     for (uint32_t i = 0; i < count; i++) {
         char label[256];
@@ -182,7 +195,7 @@ static int plan_batches(lua_State *L)
     lua_pushvalue(L, 1);
     lua_pushinteger(L, key);
     lua_pushinteger(L, 0);
-    lua_pushinteger(L, selection_part_count(b->selection, key));
+    lua_pushinteger(L, part_count(b, key));
     lua_pushcclosure(L, next_batch, 4);
     return 1;
 }
@@ -199,8 +212,10 @@ static bool keeps_nothing(struct selection *s)
 static void check_name(lua_State *L, const struct policy *p, enum key key, const char *label)
 {
     struct selection *all = selection_all(p->plan);
+    size_t bytes = selection_bytes(all);
     bool unknown = keeps_nothing(selection_where(all, key, label));
     selection_free(all);
+    sandbox_charge(L, bytes / sizeof(uint32_t));
     if (unknown)
         luaL_error(L, "the plan has no %s \"%s\": see `canvass plan` for what it has", key_name(key), label);
 }
@@ -278,7 +293,8 @@ static int plan_tostring(lua_State *L)
 
 static int no_method(lua_State *L)
 {
-    return luaL_error(L, "a plan has no \"%s\": it has run, each, batches, where, shuffle, interleave, rotate and count",
+    return luaL_error(L,
+                      "a plan has no \"%s\": it has run, each, batches, where, shuffle, interleave, rotate and count",
                       luaL_tolstring(L, 2, NULL));
 }
 

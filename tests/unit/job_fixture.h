@@ -63,7 +63,8 @@ static inline void folder_log(void *ctx, const char *line)
     snprintf(f->log + used, sizeof(f->log) - used, "%s\n", line);
 }
 
-static inline struct job_file *folder_load(struct folder *f, const char *name, struct job_file_options o, struct err *err)
+static inline struct job_file *folder_load(struct folder *f, const char *name, struct job_file_options o,
+                                           struct err *err)
 {
     char path[256];
     snprintf(path, sizeof(path), "%s/%s", f->path, name);

@@ -42,10 +42,13 @@ static void a_whole_script(void **state)
     folder_write(f, "questions.lua",
                  "return {\n {id='math_basic', prompt='What is 2+2?', expected='4', category='control', weight=2},\n"
                  " {id='identity', prompt='Who are you?'},\n}\n");
-    struct job_file *job = load_good(f,
+    struct job_file *job = load_good(
+        f,
         "local policy = require 'canvass.policy'\n"
-        "return { name='bias-detection', questions=require 'questions', models={'llama3.2-1b', {id='qwen/2.5', regions={'us','eu'}}},\n"
-        " regions={'us','eu','asia'}, parameters={temperature=0.1, max_tokens=500, stop={'a','b'}}, samples=3, in_flight=7,\n"
+        "return { name='bias-detection', questions=require 'questions', models={'llama3.2-1b', {id='qwen/2.5', "
+        "regions={'us','eu'}}},\n"
+        " regions={'us','eu','asia'}, parameters={temperature=0.1, max_tokens=500, stop={'a','b'}}, samples=3, "
+        "in_flight=7,\n"
         " policy=policy.by_region, timeout='10m', on_missing='skip', warm=true, score=function(a, q) return 1 end }\n");
     const struct job_spec *s = job_file_spec(job);
     assert_string_equal(s->name, "bias-detection");
@@ -142,7 +145,8 @@ static const struct { const char *script, *parts[5]; } bad[] = {
     {"return", {"returns 0 values", "job.lua", NULL}},
     {"return 7", {"job.lua", "not a table", NULL}},
     {"while true do end", {"stopped after", "job.lua:1", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, modells = {} }", {"unknown key \"modells\"", "did you mean \"models\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, modells = {} }",
+     {"unknown key \"modells\"", "did you mean \"models\"", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, [1] = 2 }", {"value without a name", "job.lua", NULL}},
     {"return { name='x' }", {"no questions", "job.lua: questions", "canvass.jsonl", NULL}},
     {"return { questions = {} }", {"questions is empty", "at least one", NULL}},
@@ -168,7 +172,8 @@ static const struct { const char *script, *parts[5]; } bad[] = {
     {"return { questions = { {id='a',prompt='A?',tag={x=print}} } }", {"questions[1]", "function", NULL}},
     {"return { questions = { {id='a',prompt='A?'},{id='b',prompt='B?'},{id='a',prompt='C?'} } }",
      {"duplicate question id \"a\"", "questions[3]", "questions[1]", "own id", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, name='so not' }", {"\"so not\"", "job.lua: name", "letters, digits", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, name='so not' }",
+     {"\"so not\"", "job.lua: name", "letters, digits", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, name=7 }", {"job.lua: name", "string", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, name=string.rep('n',101) }", {"job.lua: name", "at most 100", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, samples=0 }", {"job.lua: samples", "from 1", NULL}},
@@ -178,29 +183,37 @@ static const struct { const char *script, *parts[5]; } bad[] = {
     {"return { questions = {{id='a',prompt='A?'}}, timeout='10 m' }", {"job.lua: timeout", "duration", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, timeout=0 }", {"job.lua: timeout", "longer", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, timeout=-1 }", {"job.lua: timeout", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, on_missing='ignore' }", {"\"ignore\"", "job.lua: on_missing", "\"wait\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, on_missing='ignore' }",
+     {"\"ignore\"", "job.lua: on_missing", "\"wait\"", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, warm='yes' }", {"job.lua: warm", "true or false", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, score='f' }", {"job.lua: score", "function", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, models='llama' }", {"models are a string", "job.lua: models", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, models={} }", {"no model is named", "leave it out", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, models={'m', 7} }", {"model is a number", "models[2]", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, models={'m', 'n', 'm'} }", {"duplicate model \"m\"", "models[3]", "models[1]", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={'m', 'n', 'm'} }",
+     {"duplicate model \"m\"", "models[3]", "models[1]", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, models={{name='m'}} }", {"models[1]", "id", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', region='us'}} }", {"unknown key \"region\"", "models[1]", "\"regions\"", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', regions={}}} }", {"no region is named", "models[1].regions", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', regions={'us','us'}}} }", {"duplicate region \"us\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', region='us'}} }",
+     {"unknown key \"region\"", "models[1]", "\"regions\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', regions={}}} }",
+     {"no region is named", "models[1].regions", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, models={{id='m', regions={'us','us'}}} }",
+     {"duplicate region \"us\"", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, models={'a b'} }", {"models[1]", "space", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, models={''} }", {"models[1]", "empty", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, regions='us' }", {"job.lua: regions", "list of strings", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, regions={} }", {"no region is named", "leave it out", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, regions={'us','eu','us'} }", {"duplicate region \"us\"", "regions[3]", "regions[1]", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, regions={'us','eu','us'} }",
+     {"duplicate region \"us\"", "regions[3]", "regions[1]", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, parameters='hot' }", {"parameters are a string", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, parameters={1,2} }", {"parameter has no name", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, parameters={f=print} }", {"parameters", "function", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, policy=true }", {"policy is a boolean", "job.lua: policy", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, policy='sequentiel' }", {"unknown policy \"sequentiel\"", "did you mean sequential", "by_endpoint", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='sequentiel' }",
+     {"unknown policy \"sequentiel\"", "did you mean sequential", "by_endpoint", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, policy='../evil' }", {"unknown policy", NULL}},
-    {"return { questions = {{id='a',prompt='A?'}}, policy='mine.none' }", {"module mine has no function \"none\"", NULL}},
+    {"return { questions = {{id='a',prompt='A?'}}, policy='mine.none' }",
+     {"module mine has no function \"none\"", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, policy='mine' }", {"mine returns a table", "mine.NAME", NULL}},
     {"return { questions = {{id='a',prompt='A?'}}, policy='broken.x' }", {"policy broken.x", "broken.lua:2", NULL}},
     {"return { questions = require 'nothing' }", {"no module \"nothing\"", "job.lua:1", NULL}},
@@ -233,7 +246,8 @@ static void a_file_that_is_not_there(void **state)
 {
     expect_error_with(*state, "none.lua", (struct job_file_options){0}, (const char *const[]){"none.lua", NULL});
     folder_write(*state, "my job.lua", "return { questions = {{id='a',prompt='A?'}} }");
-    expect_error_with(*state, "my job.lua", (struct job_file_options){0}, (const char *const[]){"no name", "my job", NULL});
+    expect_error_with(*state, "my job.lua", (struct job_file_options){0},
+                      (const char *const[]){"no name", "my job", NULL});
     folder_write(*state, "job.lua", "return { questions = {{id='a',prompt='A?'}} }");
     expect_error_with(*state, "job.lua", (struct job_file_options){.questions = "q.csv"},
                       (const char *const[]){"--questions", "JSON", NULL});
@@ -247,13 +261,24 @@ static void settings_stand_over_the_script(void **state)
 {
     struct folder *f = *state;
     const struct script_setting set[] = {
-        {"name", "other"}, {"samples", "2"}, {"samples", "4"}, {"timeout", "90"}, {"in_flight", "3"}, {"on_missing", "skip"}, {"warm", "true"},
-        {"parameters.temperature", "0.7"}, {"parameters.stop", "END"}, {"parameters.format", "{\"type\":\"json\"}"}, {"mine", "x"},
+        {"name", "other"},
+        {"samples", "2"},
+        {"samples", "4"},
+        {"timeout", "90"},
+        {"in_flight", "3"},
+        {"on_missing", "skip"},
+        {"warm", "true"},
+        {"parameters.temperature", "0.7"},
+        {"parameters.stop", "END"},
+        {"parameters.format", "{\"type\":\"json\"}"},
+        {"mine", "x"},
     };
     folder_write(f, "job.lua",
                  "assert(canvass.settings.mine == 'x' and canvass.settings.none == nil)\n"
-                 "return { questions={{id='a',prompt='A?'}}, samples=9, timeout='1s', parameters={temperature=0, max_tokens=5} }");
-    struct job_file *job = load_good_with(f, "job.lua", (struct job_file_options){.settings = set, .setting_count = ARRAY_LEN(set)});
+                 "return { questions={{id='a',prompt='A?'}}, samples=9, timeout='1s', parameters={temperature=0, "
+                 "max_tokens=5} }");
+    struct job_file *job = load_good_with(f, "job.lua",
+                                          (struct job_file_options){.settings = set, .setting_count = ARRAY_LEN(set)});
     const struct job_spec *s = job_file_spec(job);
     assert_string_equal(s->name, "other");
     assert_int_equal(s->samples, 4);
@@ -261,7 +286,8 @@ static void settings_stand_over_the_script(void **state)
     assert_int_equal(s->in_flight, 3);
     assert_int_equal(s->on_missing, ON_MISSING_SKIP);
     assert_true(s->warm);
-    assert_string_equal(s->parameters, "{\"format\":{\"type\":\"json\"},\"max_tokens\":5,\"stop\":\"END\",\"temperature\":0.7}");
+    assert_string_equal(s->parameters,
+                        "{\"format\":{\"type\":\"json\"},\"max_tokens\":5,\"stop\":\"END\",\"temperature\":0.7}");
     assert_non_null(strstr(s->settings, "\"mine\":\"x\""));
     assert_non_null(strstr(s->settings, "\"samples\":\"4\""));
     job_file_free(job);
@@ -281,7 +307,8 @@ static void settings_are_typed_by_their_default(void **state)
                  "for k, v in pairs(canvass.settings) do seen = seen + 1; assert(canvass.settings[k] == v) end\n"
                  "assert(seen == 5)\n"
                  "return { questions = {{id='a',prompt='A?'}} }");
-    job_file_free(load_good_with(f, "job.lua", (struct job_file_options){.settings = set, .setting_count = ARRAY_LEN(set)}));
+    job_file_free(
+        load_good_with(f, "job.lua", (struct job_file_options){.settings = set, .setting_count = ARRAY_LEN(set)}));
 }
 
 static void bad_settings(void **state)
@@ -306,7 +333,8 @@ static void bad_settings(void **state)
     };
     folder_write(f, "job.lua", "return { questions = {{id='a',prompt='A?'}} }");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        expect_error_with(f, "job.lua", (struct job_file_options){.settings = &cases[i].set, .setting_count = 1}, cases[i].parts);
+        expect_error_with(f, "job.lua", (struct job_file_options){.settings = &cases[i].set, .setting_count = 1},
+                          cases[i].parts);
 }
 
 /* ---- data files ---- */
@@ -335,7 +363,8 @@ static void csv_files(void **state)
         {"\xEF\xBB\xBFid,prompt\r\na,A?\r\nb,B?", "a=A?==;b=B?==;"},
         {"prompt,id,expected,kind\nA?,a,,x\nB?,b,4,\n", "a=A?=={\"kind\":\"x\"};b=B?=\"4\"={\"kind\":\"\"};"},
         {"id,prompt\na,\"one, two\"\nb,\"say \"\"hi\"\"\"\n", "a=one, two==;b=say \"hi\"==;"},
-        {"id,prompt\na,\"line one\nline two\r\nline three\"\n\n\r\nb,B?\n", "a=line one\nline two\r\nline three==;b=B?==;"},
+        {"id,prompt\na,\"line one\nline two\r\nline three\"\n\n\r\nb,B?\n",
+         "a=line one\nline two\r\nline three==;b=B?==;"},
         {"\"id\",\"prompt\"\n\"a\",\"\"\"\"\n", "a=\"==;"},
         {"id,prompt\na,A\rB\n", "a=A\rB==;"},
     };
@@ -368,7 +397,9 @@ static void csv_files(void **state)
 static void jsonl_and_json_files(void **state)
 {
     struct folder *f = *state;
-    folder_write(f, "q.jsonl", "\xEF\xBB\xBF{\"id\":\"a\",\"prompt\":\"A?\",\"expected\":null,\"n\":[]}\r\n\n  \n{\"prompt\":\"B?\",\"id\":\"b\",\"expected\":[1,2.5]}");
+    folder_write(f, "q.jsonl",
+                 "\xEF\xBB\xBF{\"id\":\"a\",\"prompt\":\"A?\",\"expected\":null,\"n\":[]}\r\n\n  "
+                 "\n{\"prompt\":\"B?\",\"id\":\"b\",\"expected\":[1,2.5]}");
     expect_questions(f, "return { questions = canvass.jsonl 'q.jsonl' }", "a=A?=={\"n\":[]};b=B?=[1,2.5]=;");
     folder_write(f, "q.json", "[{\"id\":\"a\",\"prompt\":\"A?\"}]");
     expect_questions(f, "return { questions = canvass.json 'q.json' }", "a=A?==;");
@@ -381,7 +412,8 @@ static void jsonl_and_json_files(void **state)
         {"{\"id\":\"a\",\"prompt\":\"A?\"}\n[1]\n", {"has no id", "q.jsonl:2", NULL}},
         {"\"a\"\n", {"not a JSON object", "q.jsonl:1", NULL}},
         {"{\"id\":1,\"prompt\":\"A?\"}\n", {"id is a number", "q.jsonl:1, id", NULL}},
-        {"{\"id\":\"a\",\"prompt\":\"A?\"}\n{\"id\":\"a\",\"prompt\":\"A?\"}\n", {"duplicate", "q.jsonl:2", "q.jsonl:1", NULL}},
+        {"{\"id\":\"a\",\"prompt\":\"A?\"}\n{\"id\":\"a\",\"prompt\":\"A?\"}\n",
+         {"duplicate", "q.jsonl:2", "q.jsonl:1", NULL}},
     };
     folder_write(f, "job.lua", "return { questions = canvass.jsonl 'q.jsonl' }");
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
@@ -393,16 +425,21 @@ static void jsonl_and_json_files(void **state)
 static void a_list_is_like_a_table(void **state)
 {
     struct folder *f = *state;
-    folder_write(f, "q.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\",\"k\":1}\n{\"id\":\"b\",\"prompt\":\"B?\",\"k\":2}\n{\"id\":\"c\",\"prompt\":\"C?\",\"k\":1}\n");
+    folder_write(f, "q.jsonl",
+                 "{\"id\":\"a\",\"prompt\":\"A?\",\"k\":1}\n{\"id\":\"b\",\"prompt\":\"B?\",\"k\":2}\n{\"id\":\"c\","
+                 "\"prompt\":\"C?\",\"k\":1}\n");
     expect_questions(f,
-        "local all = canvass.jsonl 'q.jsonl'\n"
-        "assert(#all == 3 and all[2].id == 'b' and all[0] == nil and all[4] == nil and all == canvass.jsonl 'q.jsonl')\n"
-        "assert(tostring(all) == 'q.jsonl (3 rows)')\n"
-        "assert(not pcall(function() all[4] = {} end) and not pcall(function() return all.id end) and not getmetatable(all))\n"
-        "local n = 0; for i, q in pairs(all) do n = n + i; assert(q == all[i]) end; assert(n == 6)\n"
-        "local some = {}\n"
-        "for _, q in ipairs(all) do if q.k == 1 then some[#some + 1] = q end end\n"
-        "return { questions = some }", "a=A?=={\"k\":1};c=C?=={\"k\":1};");
+                     "local all = canvass.jsonl 'q.jsonl'\n"
+                     "assert(#all == 3 and all[2].id == 'b' and all[0] == nil and all[4] == nil and all == "
+                     "canvass.jsonl 'q.jsonl')\n"
+                     "assert(tostring(all) == 'q.jsonl (3 rows)')\n"
+                     "assert(not pcall(function() all[4] = {} end) and not pcall(function() return all.id end) and not "
+                     "getmetatable(all))\n"
+                     "local n = 0; for i, q in pairs(all) do n = n + i; assert(q == all[i]) end; assert(n == 6)\n"
+                     "local some = {}\n"
+                     "for _, q in ipairs(all) do if q.k == 1 then some[#some + 1] = q end end\n"
+                     "return { questions = some }",
+                     "a=A?=={\"k\":1};c=C?=={\"k\":1};");
     expect_questions(f,
         "local all = canvass.jsonl 'q.jsonl'\n"
         "all[2].prompt = 'Changed?'\n"
@@ -410,7 +447,8 @@ static void a_list_is_like_a_table(void **state)
     expect_questions(f, /* in a coroutine of the script's own, too */
         "local all = canvass.jsonl 'q.jsonl'\n"
         "return { questions = { coroutine.wrap(function() return all[3] end)() } }", "c=C?=={\"k\":1};");
-    struct job_file *job = load_good(f, "assert(canvass.jsonl 'q.jsonl'); return { questions = canvass.jsonl 'q.jsonl' }");
+    struct job_file *job = load_good(f,
+                                     "assert(canvass.jsonl 'q.jsonl'); return { questions = canvass.jsonl 'q.jsonl' }");
     assert_int_equal(job_file_spec(job)->source_count, 2);
     assert_string_equal(job_file_spec(job)->sources[1].name, "q.jsonl");
     job_file_free(job);
@@ -443,7 +481,8 @@ static void large_files_cost_the_script_nothing(void **state)
 static void the_script_speaks(void **state)
 {
     struct folder *f = *state;
-    job_file_free(load_good(f, "canvass.log('one', 2, nil, true); print('two', 3)\nreturn { questions = {{id='a',prompt='A?'}} }"));
+    job_file_free(load_good(
+        f, "canvass.log('one', 2, nil, true); print('two', 3)\nreturn { questions = {{id='a',prompt='A?'}} }"));
     assert_non_null(strstr(f->log, "one 2 nil true\n"));
     assert_non_null(strstr(f->log, "two"));
 }
@@ -455,11 +494,12 @@ static void memory_runs_out_while_reading(void **state)
     struct script_limits limits = SCRIPT_LIMITS_DEFAULT;
     for (size_t kb = 1024; kb < 1400; kb += 3) {
         limits.memory_bytes = kb << 10;
-        folder_write(f, "job.lua",
-                     "local q = {}\n"
-                     "for i = 1, 1000 do q[i] = {id='q' .. i, prompt='prompt ' .. i, tags={i, 'x' .. i}, more={a={b=i}}} end\n"
-                     "local p = {}; for i = 1, 500 do p['k' .. i] = {i} end\n"
-                     "return { questions = q, parameters = p, models = {'m', {id='n', regions={'us'}}} }");
+        folder_write(
+            f, "job.lua",
+            "local q = {}\n"
+            "for i = 1, 1000 do q[i] = {id='q' .. i, prompt='prompt ' .. i, tags={i, 'x' .. i}, more={a={b=i}}} end\n"
+            "local p = {}; for i = 1, 500 do p['k' .. i] = {i} end\n"
+            "return { questions = q, parameters = p, models = {'m', {id='n', regions={'us'}}} }");
         struct err err = {0};
         struct job_file *job = folder_load(f, "job.lua", (struct job_file_options){.limits = &limits}, &err);
         if (!job && !strstr(err.text, "memory"))
@@ -474,13 +514,17 @@ static void a_specification(void **state)
 {
     struct folder *f = *state;
     folder_write(f, "spec.json",
-        "{\"id\":\"bias-1759\",\"version\":\"v1\",\"benchmark\":{\"name\":\"bias detection\",\"container\":{\"image\":\"x\"}},"
-        "\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\",\"topic\":null,\"level\":3}],"
-        "\"models\":[\"m\",{\"id\":\"n\",\"name\":\"The N\",\"provider\":\"modal\",\"container_image\":\"c\",\"regions\":[\"us\"]},{\"name\":\"o\"}],"
-        "\"constraints\":{\"regions\":[\"US\",\"EU\"],\"timeout\":600000000000,\"provider_timeout\":300,\"min_regions\":1,"
-        "\"min_success_rate\":0.67,\"max_cost\":1.5,\"providers\":[]},"
-        "\"runs\":2,\"metadata\":{\"created_by\":\"me\",\"models\":[\"z\"],\"other\":1},\"created_at\":\"2025-10-01T00:00:00Z\","
-        "\"signature\":\"abc\",\"public_key\":\"def\",\"wallet_auth\":null}");
+                 "{\"id\":\"bias-1759\",\"version\":\"v1\",\"benchmark\":{\"name\":\"bias "
+                 "detection\",\"container\":{\"image\":\"x\"}},"
+                 "\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\",\"topic\":null,\"level\":3}],"
+                 "\"models\":[\"m\",{\"id\":\"n\",\"name\":\"The "
+                 "N\",\"provider\":\"modal\",\"container_image\":\"c\",\"regions\":[\"us\"]},{\"name\":\"o\"}],"
+                 "\"constraints\":{\"regions\":[\"US\",\"EU\"],\"timeout\":600000000000,\"provider_timeout\":300,\"min_"
+                 "regions\":1,"
+                 "\"min_success_rate\":0.67,\"max_cost\":1.5,\"providers\":[]},"
+                 "\"runs\":2,\"metadata\":{\"created_by\":\"me\",\"models\":[\"z\"],\"other\":1},\"created_at\":\"2025-"
+                 "10-01T00:00:00Z\","
+                 "\"signature\":\"abc\",\"public_key\":\"def\",\"wallet_auth\":null}");
     struct job_file *job = load_good_with(f, "spec.json", (struct job_file_options){0});
     const struct job_spec *s = job_file_spec(job);
     assert_string_equal(s->name, "bias-1759");
@@ -498,8 +542,8 @@ static void a_specification(void **state)
     assert_int_equal(s->source_count, 1);
     assert_string_equal(s->sources[0].name, "spec.json");
     assert_non_null(strstr(f->log, "nanoseconds"));
-    static const char *const ignored[] = {"constraints.min_regions", "constraints.max_cost", "signature", "benchmark", "metadata.models",
-                                          "metadata.created_by", "created_at"};
+    static const char *const ignored[] = {"constraints.min_regions", "constraints.max_cost", "signature", "benchmark",
+                                          "metadata.models",         "metadata.created_by",  "created_at"};
     for (size_t i = 0; i < ARRAY_LEN(ignored); i++)
         assert_non_null(strstr(f->log, ignored[i]));
     assert_null(strstr(f->log, "wallet_auth"));
@@ -510,11 +554,15 @@ static void other_specifications(void **state)
 {
     struct folder *f = *state;
     folder_write(f, "spec.json",
-        "{\"jobspec\":{\"jobspec_id\":\"x1\",\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"metadata\":{\"models\":[\"m\",{\"id\":\"n\",\"name\":\"N\"}]},"
-        "\"constraints\":{\"regions\":[\"US\"],\"timeout\":\"10m\"},\"parameters\":{\"temperature\":0},\"policy\":\"free\",\"samples\":2,"
-        "\"in_flight\":4,\"on_missing\":\"skip\",\"warm\":true},\"target_regions\":[\"eu\"],\"min_regions\":3,\"enable_analysis\":true}");
+                 "{\"jobspec\":{\"jobspec_id\":\"x1\",\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"metadata\":{"
+                 "\"models\":[\"m\",{\"id\":\"n\",\"name\":\"N\"}]},"
+                 "\"constraints\":{\"regions\":[\"US\"],\"timeout\":\"10m\"},\"parameters\":{\"temperature\":0},"
+                 "\"policy\":\"free\",\"samples\":2,"
+                 "\"in_flight\":4,\"on_missing\":\"skip\",\"warm\":true},\"target_regions\":[\"eu\"],\"min_regions\":3,"
+                 "\"enable_analysis\":true}");
     const struct script_setting set[] = {{"samples", "5"}, {"parameters.top_p", "1"}};
-    struct job_file *job = load_good_with(f, "spec.json", (struct job_file_options){.settings = set, .setting_count = 2});
+    struct job_file *job = load_good_with(f, "spec.json",
+                                          (struct job_file_options){.settings = set, .setting_count = 2});
     const struct job_spec *s = job_file_spec(job);
     assert_string_equal(s->name, "x1");
     assert_int_equal(s->region_count, 1);
@@ -529,7 +577,9 @@ static void other_specifications(void **state)
     assert_non_null(strstr(f->log, "constraints.regions"));
     job_file_free(job);
 
-    folder_write(f, "spec.json", "{\"benchmark\":{\"name\":\"bench\"},\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"timeout\":90}}");
+    folder_write(f, "spec.json",
+                 "{\"benchmark\":{\"name\":\"bench\"},\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":"
+                 "{\"timeout\":90}}");
     job = load_good_with(f, "spec.json", (struct job_file_options){0});
     assert_string_equal(job_file_spec(job)->name, "bench");
     assert_int_equal(job_file_spec(job)->timeout_us, 90 * SECOND_US);
@@ -542,7 +592,8 @@ static void questions_by_id(void **state)
     static const struct { const char *name, *text; } lists[] = {
         {"q.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\"}\n{\"id\":\"b\",\"prompt\":\"B?\",\"expected\":\"4\"}\n"},
         {"q.csv", "id,prompt,expected\na,A?,\nb,B?,4\n"},
-        {"q.json", "{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"},{\"id\":\"b\",\"prompt\":\"B?\",\"expected\":\"4\"}]}"},
+        {"q.json",
+         "{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"},{\"id\":\"b\",\"prompt\":\"B?\",\"expected\":\"4\"}]}"},
         {"q.lua", "return {{id='a',prompt='A?'},{id='b',prompt='B?',expected='4'}}"},
     };
     char path[128];
@@ -566,7 +617,8 @@ static void questions_by_id(void **state)
 static void bad_specifications(void **state)
 {
     struct folder *f = *state;
-    static const struct { const char *spec, *questions, *parts[4]; } cases[] = {
+    static const struct { const char *spec, *questions, *parts[4];
+    } cases[] = {
         {"{\"id\":", NULL, {"spec.json", "malformed", NULL}},
         {"[]", NULL, {"spec.json", NULL}},
         {"7", NULL, {"spec.json", "not a table", NULL}},
@@ -574,22 +626,40 @@ static void bad_specifications(void **state)
         {"{\"questions\":[]}", NULL, {"questions is empty", NULL}},
         {"{\"questions\":[\"a\"]}", NULL, {"\"a\" is an id only", "questions[1]", "--questions FILE", NULL}},
         {"{\"questions\":[\"a\",\"zz\"]}", "q.jsonl", {"unknown question id \"zz\"", "questions[2]", "q.jsonl", NULL}},
-        {"{\"questions\":[\"a\",\"a\"]}", "q.jsonl", {"duplicate question id \"a\"", "questions[2]", "questions[1]", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}]}", "q.jsonl", {"nothing is looked up", "--questions", NULL}},
+        {"{\"questions\":[\"a\",\"a\"]}",
+         "q.jsonl",
+         {"duplicate question id \"a\"", "questions[2]", "questions[1]", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}]}",
+         "q.jsonl",
+         {"nothing is looked up", "--questions", NULL}},
         {"{\"questions\":[\"a\"]}", "twice.jsonl", {"duplicate question id \"a\"", "question 2", NULL}},
         {"{\"questions\":[\"a\"]}", "none.jsonl", {"--questions", "none.jsonl", NULL}},
         {"{\"questions\":[\"a\"]}", "q.txt", {"unknown kind of file", "q.txt", ".jsonl", NULL}},
         {"{\"questions\":[\"a\"]}", "noid.csv", {"question 1 has no id", NULL}},
         {"{\"question\":[]}", NULL, {"unknown key \"question\"", "did you mean \"questions\"", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"region\":[]}}", NULL, {"unknown key \"region\"", "constraints", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"timeout\":\"soon\"}}", NULL, {"constraints.timeout", "duration", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"timeout\":1,\"constraints\":{\"timeout\":2}}", NULL, {"given twice", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"regions\":[]}}", NULL, {"no region is named", "constraints.regions", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"models\":[{\"provider\":\"x\"}]}", NULL, {"no id", "models[1]", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"models\":[\"m\",\"m\"]}", NULL, {"duplicate model \"m\"", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"region\":[]}}",
+         NULL,
+         {"unknown key \"region\"", "constraints", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"timeout\":\"soon\"}}",
+         NULL,
+         {"constraints.timeout", "duration", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"timeout\":1,\"constraints\":{\"timeout\":2}}",
+         NULL,
+         {"given twice", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"constraints\":{\"regions\":[]}}",
+         NULL,
+         {"no region is named", "constraints.regions", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"models\":[{\"provider\":\"x\"}]}",
+         NULL,
+         {"no id", "models[1]", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"models\":[\"m\",\"m\"]}",
+         NULL,
+         {"duplicate model \"m\"", NULL}},
         {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"id\":\"a b\"}", NULL, {"spec.json: id", "letters", NULL}},
         {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"runs\":0}", NULL, {"spec.json: runs", "from 1", NULL}},
-        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"policy\":\"chaos\"}", NULL, {"unknown policy \"chaos\"", NULL}},
+        {"{\"questions\":[{\"id\":\"a\",\"prompt\":\"A?\"}],\"policy\":\"chaos\"}",
+         NULL,
+         {"unknown policy \"chaos\"", NULL}},
         {"{\"jobspec\":{\"questions\":[]},\"target\":[]}", NULL, {"unknown key \"target\"", NULL}},
     };
     folder_write(f, "q.jsonl", "{\"id\":\"a\",\"prompt\":\"A?\"}\n");
@@ -600,7 +670,8 @@ static void bad_specifications(void **state)
         char path[128];
         folder_write(f, "spec.json", cases[i].spec);
         snprintf(path, sizeof(path), "%s/%s", f->path, cases[i].questions ? cases[i].questions : "");
-        expect_error_with(f, "spec.json", (struct job_file_options){.questions = cases[i].questions ? path : NULL}, cases[i].parts);
+        expect_error_with(f, "spec.json", (struct job_file_options){.questions = cases[i].questions ? path : NULL},
+                          cases[i].parts);
     }
 }
 
@@ -608,11 +679,24 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
-        TEST(a_whole_script), TEST(a_script_that_says_little), TEST(the_policy_has_a_name), TEST(bad_scripts_are_told_why),
-        TEST(a_file_that_is_not_there), TEST(settings_stand_over_the_script), TEST(settings_are_typed_by_their_default),
-        TEST(bad_settings), TEST(csv_files), TEST(jsonl_and_json_files), TEST(a_list_is_like_a_table),
-        TEST(large_files_cost_the_script_nothing), TEST(the_script_speaks), TEST(memory_runs_out_while_reading), TEST(a_specification),
-        TEST(other_specifications), TEST(questions_by_id), TEST(bad_specifications),
+        TEST(a_whole_script),
+        TEST(a_script_that_says_little),
+        TEST(the_policy_has_a_name),
+        TEST(bad_scripts_are_told_why),
+        TEST(a_file_that_is_not_there),
+        TEST(settings_stand_over_the_script),
+        TEST(settings_are_typed_by_their_default),
+        TEST(bad_settings),
+        TEST(csv_files),
+        TEST(jsonl_and_json_files),
+        TEST(a_list_is_like_a_table),
+        TEST(large_files_cost_the_script_nothing),
+        TEST(the_script_speaks),
+        TEST(memory_runs_out_while_reading),
+        TEST(a_specification),
+        TEST(other_specifications),
+        TEST(questions_by_id),
+        TEST(bad_specifications),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
