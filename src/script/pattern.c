@@ -42,6 +42,7 @@ static bool in_class(int c, int class)
     case 'u': in = isupper(c); break;
     case 'w': in = isalnum(c); break;
     case 'x': in = isxdigit(c); break;
+    case 'z': in = c == 0; break; /* no longer in the manual, still in Lua 5.4 */
     default: return class == c;
     }
     return isupper(class) ? !in : in;
