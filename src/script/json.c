@@ -139,7 +139,7 @@ static void read_string(struct reader *r)
     lua_pushlstring(r->L, buf_str(r->scratch).ptr, r->scratch->len);
 }
 
-static const char *digits(struct reader *r, const char *at)
+static const char *skip_digits(struct reader *r, const char *at)
 {
     const char *first = at;
     while (at < r->end && *at >= '0' && *at <= '9')
@@ -155,17 +155,17 @@ static void read_number(struct reader *r)
     const char *at = r->at + (*r->at == '-');
     const char *whole = at;
     bool integral = true;
-    at = digits(r, at);
+    at = skip_digits(r, at);
     if (*whole == '0' && at - whole > 1)
         fail(r, "a number starts with 0");
     if (at < r->end && *at == '.') {
-        at = digits(r, at + 1);
+        at = skip_digits(r, at + 1);
         integral = false;
     }
     if (at < r->end && (*at | 0x20) == 'e') {
         at++;
         at += at < r->end && (*at == '+' || *at == '-');
-        at = digits(r, at);
+        at = skip_digits(r, at);
         integral = false;
     }
     size_t len = (size_t)(at - r->at);
@@ -320,12 +320,13 @@ static void write_number(struct writer *w, int index)
         double value = lua_tonumber(w->L, index);
         if (!isfinite(value))
             refuse(w, "a number that is not finite");
-        if (fabs(value) < 1e15 && floor(value) == value) {
+        if (fabs(value) <= 0x1p53 && floor(value) == value) {
             len = snprintf(text, sizeof text, "%lld", (long long)value);
         } else {
-            len = snprintf(text, sizeof text, "%.15g", value);
-            if (strtod(text, NULL) != value)
-                len = snprintf(text, sizeof text, "%.17g", value);
+            int digits = 15; /* the fewest that give the same number again */
+            do
+                len = snprintf(text, sizeof text, "%.*g", digits, value);
+            while (digits++ < 17 && strtod(text, NULL) != value);
         }
     }
     buf_add(w->out, text, (size_t)len);
