@@ -192,14 +192,8 @@ bool schema_prepare(struct db *db, struct err *err)
     if (id.version > schema_version())
         return refuse_newer(db, &id, err);
     /* The page size holds only for a file that has no page yet; in a later call it is without effect. */
-    if (!db_exec(db, "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL", err))
+    if (!db_exec(db, "PRAGMA page_size = 16384", err) || !db_use_wal(db, err))
         return false;
-    bool wal;
-    if (!db_is_wal(db, &wal, err))
-        return false;
-    if (!wal)
-        return err_set(err, ERR_STORE, "the file system cannot hold a write-ahead log (%s): put the database on a local disk",
-                       db_path(db));
     return id.version == schema_version() || migrate_locked(db, err);
 }
 

@@ -186,17 +186,37 @@ bool db_int(struct db *db, const char *sql, int64_t *out, struct err *err)
     return ok;
 }
 
-bool db_is_wal(struct db *db, bool *out, struct err *err)
+static bool wal_mode(struct db *db, bool *wal, int *code, struct err *err)
 {
-    struct stmt *st = db_prepare(db, "PRAGMA journal_mode", err);
+    struct stmt *st = db_prepare(db, "PRAGMA journal_mode = WAL", err);
     if (!st)
         return false;
-    bool row;
-    bool ok = stmt_next(st, &row, err);
-    if (ok)
-        *out = row && strcmp(stmt_get_text(st, 0), "wal") == 0;
+    *code = sqlite3_step(st->raw);
+    *wal = *code == SQLITE_ROW && strcmp(stmt_get_text(st, 0), "wal") == 0;
     stmt_free(st);
-    return ok;
+    return true;
+}
+
+/* When two processes change a new file's mode at once SQLite sees a deadlock and tells one of them to go away, without
+ * the patience that busy_timeout gives everything else. */
+bool db_use_wal(struct db *db, struct err *err)
+{
+    enum { RETRY_MS = 5 };
+    int64_t until_us = mono_now_us() + db->busy_ms * MS_US;
+    for (;;) {
+        bool wal;
+        int code;
+        if (!wal_mode(db, &wal, &code, err))
+            return false;
+        if (wal)
+            return true;
+        if (code == SQLITE_ROW)
+            return err_set(err, ERR_STORE, "the file system cannot hold a write-ahead log (%s): put the database on a "
+                           "local disk", db->path);
+        if ((code & 0xff) != SQLITE_BUSY || mono_now_us() > until_us)
+            return db_problem(db, code, err);
+        sqlite3_sleep(RETRY_MS);
+    }
 }
 
 static bool run_kept(struct db *db, struct stmt **kept, const char *sql, struct err *err)

@@ -34,7 +34,7 @@ bool db_begin(struct db *db, struct err *err);    /* the write lock is held when
 bool db_commit(struct db *db, struct err *err);   /* rolled back when it returns false */
 void db_rollback(struct db *db);                  /* harmless outside a transaction */
 int64_t db_changes(struct db *db);                /* rows the last statement changed */
-bool db_is_wal(struct db *db, bool *out, struct err *err);
+bool db_use_wal(struct db *db, struct err *err);  /* readers and a writer side by side, from now on */
 
 MUST_USE struct stmt *db_prepare(struct db *db, const char *sql, struct err *err);
 void stmt_free(struct stmt *st);                  /* NULL is a no-op */

@@ -1,0 +1,487 @@
+/* What the store does when the world is against it: wrong files, locks, kills, full disks. */
+#include "store_fixture.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "base/random.h"
+#include "store/sqlite.h"
+
+static void write_file(const char *path, const char *text, size_t len)
+{
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(text, 1, len, f), len);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void write_database(const char *path, const char *sql)
+{
+    struct err err = {0};
+    struct db *db = db_open(path, DB_CREATE, 1000, &err);
+    if (!db || !db_exec(db, sql, &err))
+        fail_msg("%s", err.text);
+    db_close(db);
+}
+
+static void make_folder(const char *path)
+{
+    assert_int_equal(mkdir(path, 0700), 0);
+}
+
+static void make_text(const char *path)
+{
+    static const char text[] = "These are notes about the questions, and no database at all. They go on for a while, "
+                               "so that the file is longer than any header it could be taken for.\n";
+    write_file(path, text, sizeof text - 1);
+}
+
+static void make_foreign(const char *path)
+{
+    write_database(path, "CREATE TABLE notes(text)");
+}
+
+static void make_foreign_with_version(const char *path)
+{
+    write_database(path, "PRAGMA application_id = 77; PRAGMA user_version = 1");
+}
+
+static void make_newer(const char *path)
+{
+    struct fixture f;
+    fixture_folder(&f);
+    fixture_open(&f);
+    fixture_close(&f);
+    assert_int_equal(rename(f.path, path), 0);
+    fixture_remove(&f);
+    write_database(path, "PRAGMA user_version = 99");
+}
+
+static void make_truncated(const char *path)
+{
+    struct fixture f;
+    fixture_folder(&f);
+    fixture_open(&f);
+    fixture_close(&f);
+    assert_int_equal(truncate(f.path, 40), 0);
+    assert_int_equal(rename(f.path, path), 0);
+    fixture_remove(&f);
+}
+
+static void make_pipe(const char *path)
+{
+    assert_int_equal(mkfifo(path, 0600), 0);
+}
+
+static void wrong_files_are_refused_and_left_alone(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*make)(const char *path);
+        const char *mentions;
+    } cases[] = {
+        {make_folder, "is a folder"},
+        {make_text, "not a canvass database"},
+        {make_foreign, "another program"},
+        {make_foreign_with_version, "another program"},
+        {make_newer, "newer canvass"},
+        {make_truncated, "damaged"},
+        {make_pipe, "not a regular file"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct fixture f;
+        struct err err = {0};
+        struct stat before, after;
+        int pid;
+        bool changed;
+        fixture_folder(&f);
+        cases[i].make(f.path);
+        assert_int_equal(stat(f.path, &before), 0);
+        assert_false(fixture_try_open(&f, f.path, 1000, &err));
+        assert_int_equal(err.code, ERR_STORE);
+        assert_mentions(err.text, cases[i].mentions);
+        assert_mentions(err.text, f.path);
+        assert_null(reader_open(f.path, &err));
+        assert_mentions(err.text, cases[i].mentions);
+        assert_false(store_request_cancel(f.path, "j-1", "me", "why", &pid, &changed, &err));
+        assert_mentions(err.text, cases[i].mentions);
+        assert_int_equal(stat(f.path, &after), 0);
+        assert_int_equal(before.st_size, after.st_size);
+        assert_true(before.st_mtim.tv_sec == after.st_mtim.tv_sec && before.st_mtim.tv_nsec == after.st_mtim.tv_nsec);
+        rmdir(f.path);
+        fixture_remove(&f);
+    }
+}
+
+static void missing_things_are_named(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct err err = {0};
+    char path[160];
+    int pid;
+    bool changed;
+    fixture_folder(&f);
+    snprintf(path, sizeof path, "%s/none/canvass.db", f.folder);
+    assert_false(fixture_try_open(&f, path, 1000, &err));
+    assert_mentions(err.text, "no folder");
+    assert_false(fixture_try_open(&f, "", 1000, &err));
+    assert_mentions(err.text, "no name");
+    assert_null(reader_open(f.path, &err));
+    assert_mentions(err.text, "no database");
+    assert_false(store_request_cancel(f.path, "j-1", "me", "why", &pid, &changed, &err));
+    assert_mentions(err.text, "no database");
+    assert_int_equal(access(f.path, F_OK), -1); /* looking for a file does not make it */
+
+    write_file(f.path, "", 0); /* an empty file holds nothing that could be lost */
+    assert_null(reader_open(f.path, &err));
+    fixture_open(&f);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM jobs"), 0);
+    fixture_remove(&f);
+}
+
+static void a_read_only_place_is_refused(void **state)
+{
+    (void)state;
+    if (geteuid() == 0)
+        skip(); /* nothing is read-only to root */
+    struct fixture f;
+    struct err err = {0};
+    fixture_folder(&f);
+    assert_int_equal(chmod(f.folder, 0500), 0);
+    assert_false(fixture_try_open(&f, f.path, 1000, &err));
+    assert_mentions(err.text, "cannot be written to");
+    assert_int_equal(chmod(f.folder, 0700), 0);
+    fixture_open(&f);
+    fixture_close(&f);
+    assert_int_equal(chmod(f.path, 0400), 0);
+    assert_false(fixture_try_open(&f, f.path, 1000, &err));
+    assert_mentions(err.text, "cannot be written to");
+    fixture_remove(&f);
+}
+
+/* Bytes in the middle are overwritten while nobody has the file open. */
+static void damage_is_told(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct small_plan p;
+    struct err err = {0};
+    fixture_folder(&f);
+    fixture_open(&f);
+    small_plan_init(&p, "j", 16, 4, 6);
+    fixture_accept(&f, &p);
+    fixture_close(&f);
+    int fd = open(f.path, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    char junk[16384];
+    memset(junk, 0xa5, sizeof junk);
+    for (off_t page = 2; page < 12; page++)
+        assert_int_equal(pwrite(fd, junk, sizeof junk, page * (off_t)sizeof junk), sizeof junk);
+    close(fd);
+
+    bool told = false;
+    struct reader *r = reader_open(f.path, &err);
+    struct job_summary s;
+    told = !r || !reader_job(r, "last", &s, &err);
+    assert_true(told);
+    assert_int_equal(err.code, ERR_STORE);
+    assert_mentions(err.text, "damaged");
+    reader_close(r);
+    fixture_remove(&f);
+}
+
+static void a_lock_held_too_long_is_an_error(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct small_plan p;
+    struct err err = {0};
+    fixture_folder(&f);
+    fixture_open(&f);
+    fixture_close(&f);
+    struct db *other = db_open(f.path, DB_EXISTING, 1000, &err);
+    assert_non_null(other);
+    assert_true(db_begin(other, &err));
+    assert_false(fixture_try_open(&f, f.path, 20, &err));
+    assert_mentions(err.text, "locked");
+    db_rollback(other);
+
+    assert_true(fixture_try_open(&f, f.path, 20, &err)); /* and in the middle of a job */
+    small_plan_init(&p, "j", 1, 1, 1);
+    fixture_accept(&f, &p);
+    assert_true(db_begin(other, &err));
+    struct attempt_began began = a_beginning(1, 1);
+    uint64_t number = f.recorder.attempt_began(f.recorder.ctx, &began);
+    fixture_wait(&f, number);
+    assert_int_equal(f.failures, 1);
+    assert_mentions(f.failure.text, "locked");
+    db_rollback(other);
+    db_close(other);
+
+    /* The lock is gone, and still nothing is written: a hole in the record would be worse. */
+    began = a_beginning(1, 2);
+    f.recorder.attempt_began(f.recorder.ctx, &began);
+    store_flush(f.store);
+    f.answered = false;
+    store_accept(f.store, &p.plan, "me", fixture_accepted, &f);
+    while (!f.answered)
+        fixture_turn(&f);
+    assert_true(f.accept_failed);
+    assert_int_equal(f.failures, 1);
+    assert_true(f.durable < number);
+    assert_false(store_close(f.store, &err));
+    f.store = NULL;
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM attempts"), 0);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM jobs"), 1);
+    fixture_remove(&f);
+}
+
+/* ---- other processes ---- */
+
+static pid_t run_child(int (*run)(struct fixture *f, int out), struct fixture *f, int *read_end)
+{
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        close(ends[0]);
+        _exit(run(f, ends[1]));
+    }
+    close(ends[1]);
+    *read_end = ends[0];
+    return pid;
+}
+
+static void expect_exit(pid_t pid, int code)
+{
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), code);
+}
+
+/* Attempt i of the plan's rows, walked round and round. */
+static uint64_t record_nth(struct fixture *f, uint64_t i, uint64_t rows)
+{
+    struct attempt_began began = a_beginning(f->accepted.first_row + (int64_t)(i % rows), (unsigned)(i / rows) + 1);
+    return f->recorder.attempt_began(f->recorder.ctx, &began);
+}
+
+enum { JOBS_EACH = 8, RECORDS_EACH = 40, WRITERS = 4 };
+
+static int write_beside_others(struct fixture *f, int out)
+{
+    struct small_plan p;
+    char go;
+    (void)out;
+    if (read(f->wake_fd, &go, 1) < 0) /* until the parent says so; then it is replaced */
+        return 1;
+    f->wake_fd = eventfd(0, 0);
+    fixture_open(f);
+    small_plan_init(&p, "shared", 2, 1, 6);
+    for (int i = 0; i < JOBS_EACH; i++) {
+        fixture_accept(f, &p);
+        for (uint64_t n = 0; n < RECORDS_EACH; n++) {
+            uint64_t number = record_nth(f, n, p.plan.count);
+            if (n % 10 == 0)
+                fixture_wait(f, number);
+        }
+    }
+    fixture_close(f);
+    return f->failures;
+}
+
+/* All start at once on a file that does not exist yet: one creates it, none loses anything, no id is given twice. */
+static void processes_share_a_file(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int go[2], ends[WRITERS];
+    pid_t pids[WRITERS];
+    fixture_folder(&f);
+    assert_int_equal(pipe(go), 0);
+    struct fixture child = f;
+    child.wake_fd = go[0];
+    for (int i = 0; i < WRITERS; i++)
+        pids[i] = run_child(write_beside_others, &child, &ends[i]);
+    assert_int_equal(write(go[1], "1234", WRITERS), WRITERS);
+    for (int i = 0; i < WRITERS; i++) {
+        expect_exit(pids[i], 0);
+        close(ends[i]);
+    }
+    close(go[0]);
+    close(go[1]);
+    assert_int_equal(query_int(f.path, "SELECT count(DISTINCT id) FROM jobs"), WRITERS * JOBS_EACH);
+    assert_int_equal(query_int(f.path, "SELECT max(number) FROM jobs"), WRITERS * JOBS_EACH);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM executions"), WRITERS * JOBS_EACH * 12);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM attempts JOIN executions ON executions.id = execution_id"),
+                     WRITERS * JOBS_EACH * RECORDS_EACH);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM region_revisions"), 1);
+    expect_query(f.path, "PRAGMA integrity_check", "ok");
+    fixture_remove(&f);
+}
+
+static int write_until_killed(struct fixture *f, int out)
+{
+    struct small_plan p;
+    fixture_open(f);
+    small_plan_init(&p, "doomed", 16, 4, 6);
+    fixture_accept(f, &p);
+    uint64_t told = 0;
+    for (uint64_t i = 0; i < 384 * 1000; i++) {
+        uint64_t number = record_nth(f, i, p.plan.count);
+        if (i % 5 == 0)
+            store_flush(f->store);
+        store_poll(f->store);
+        if (number - f->durable > 2000)
+            fixture_wait(f, number - 1000); /* as the loop would: only so much is in flight */
+        if (f->durable == told)
+            continue;
+        told = f->durable;
+        if (write(out, &told, sizeof told) != sizeof told)
+            return 1;
+    }
+    return 2;
+}
+
+static void a_kill_loses_nothing_that_was_reported(void **state)
+{
+    (void)state;
+    struct rng rng;
+    rng_seed(&rng, 11);
+    for (int round = 0; round < 6; round++) {
+        struct fixture f;
+        struct err err = {0};
+        int end;
+        fixture_folder(&f);
+        uint64_t enough = 1 + rng_next(&rng) % 4000, reported = 0, next;
+        pid_t pid = run_child(write_until_killed, &f, &end);
+        while (reported < enough && read(end, &next, sizeof next) == sizeof next)
+            reported = next;
+        assert_true(reported >= enough);
+        assert_int_equal(kill(pid, SIGKILL), 0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+        while (read(end, &next, sizeof next) == sizeof next)
+            reported = next;
+        close(end);
+
+        fixture_open(&f); /* by a writer, as resume does */
+        expect_query(f.path, "PRAGMA integrity_check", "ok");
+        int64_t kept = query_int(f.path, "SELECT count(*) FROM attempts");
+        assert_true(kept >= (int64_t)reported);
+        /* Nothing of what is there came after something that is missing. */
+        assert_int_equal(query_int(f.path, "SELECT max((row / 1024 - 1) + (row % 1024 - 1) * 384) + 1 FROM attempts"), kept);
+        assert_int_equal(query_int(f.path, "SELECT sum(attempts) FROM (SELECT attempts FROM executions)"), kept);
+        if (!store_close(f.store, &err))
+            fail_msg("%s", err.text);
+        f.store = NULL;
+        fixture_remove(&f);
+    }
+}
+
+/* Records large texts until the disk gives out; tells the number that was reported durable. */
+static int fill_the_disk(struct fixture *f, int out)
+{
+    enum { TEXT = 20000 };
+    struct small_plan p;
+    struct err err = {0};
+    char *text = mem_alloc(TEXT);
+    memset(text, 'x', TEXT);
+    fixture_open(f);
+    small_plan_init(&p, "large", 16, 4, 6);
+    fixture_accept(f, &p);
+    for (int64_t i = 0; i < 384 && f->failures == 0; i++) {
+        struct attempt_began began = a_beginning(f->accepted.first_row + i, 1);
+        began.request = (struct str){text, TEXT};
+        fixture_wait(f, f->recorder.attempt_began(f->recorder.ctx, &began));
+    }
+    uint64_t durable = f->durable;
+    bool once = f->failures == 1;
+    bool told = strstr(f->failure.text, f->path) && strstr(f->failure.text, "safe");
+    record_nth(f, 0, 384); /* refused in silence: the host knows already */
+    store_flush(f->store);
+    store_poll(f->store);
+    bool closed = store_close(f->store, &err);
+    free(text);
+    if (write(out, &durable, sizeof durable) != sizeof durable)
+        return 1;
+    return !once || !told || closed || f->failures != 1 ? 2 : 0;
+}
+
+static int fill_a_limited_file(struct fixture *f, int out)
+{
+    struct rlimit limit = {1500 * 1000, 1500 * 1000};
+    signal(SIGXFSZ, SIG_IGN);
+    return setrlimit(RLIMIT_FSIZE, &limit) == 0 ? fill_the_disk(f, out) : 3;
+}
+
+enum { NO_MOUNT = 77 };
+
+/* A small disk that only this process sees. When it has grown, what was reported is there. */
+static int fill_a_small_disk(struct fixture *f, int out)
+{
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", f->folder, "tmpfs", 0, "size=2m") != 0)
+        return NO_MOUNT;
+    int ends[2];
+    uint64_t durable;
+    if (pipe(ends) != 0)
+        return 1;
+    int code = fill_the_disk(f, ends[1]);
+    if (code != 0 || !strstr(f->failure.text, "disk is full"))
+        return 10 + code;
+    if (read(ends[0], &durable, sizeof durable) != sizeof durable ||
+        mount("none", f->folder, "tmpfs", MS_REMOUNT, "size=64m") != 0)
+        return 4;
+    (void)out;
+    return query_int(f->path, "SELECT count(*) FROM attempts") == (int64_t)durable && durable > 5 ? 0 : 5;
+}
+
+static void a_full_disk_is_told_once_and_leaves_no_half(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int end;
+    uint64_t durable;
+    fixture_folder(&f);
+    pid_t pid = run_child(fill_a_limited_file, &f, &end);
+    expect_exit(pid, 0);
+    assert_int_equal(read(end, &durable, sizeof durable), sizeof durable);
+    close(end);
+    assert_true(durable > 5 && durable < 384);
+    expect_query(f.path, "PRAGMA integrity_check", "ok");
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM attempts"), durable);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM executions WHERE status = 'running'"), durable);
+    fixture_remove(&f);
+
+    fixture_folder(&f);
+    pid = run_child(fill_a_small_disk, &f, &end);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    if (WEXITSTATUS(status) != NO_MOUNT)
+        assert_int_equal(WEXITSTATUS(status), 0);
+    close(end);
+    fixture_remove(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(wrong_files_are_refused_and_left_alone),
+        cmocka_unit_test(missing_things_are_named),
+        cmocka_unit_test(a_read_only_place_is_refused),
+        cmocka_unit_test(damage_is_told),
+        cmocka_unit_test(a_lock_held_too_long_is_an_error),
+        cmocka_unit_test(processes_share_a_file),
+        cmocka_unit_test(a_kill_loses_nothing_that_was_reported),
+        cmocka_unit_test(a_full_disk_is_told_once_and_leaves_no_half),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
