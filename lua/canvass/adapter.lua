@@ -41,10 +41,12 @@ function adapter.count(value)
     return nil
 end
 
--- Everything the job sets goes along, known or not; what the adapter adds wins.
-function adapter.copy(parameters)
-    local body = {}
-    for name, value in pairs(parameters) do body[name] = value end
+-- Everything the job sets goes along, known or not; what is in the body already wins. (The body comes first because
+-- a table that is born with its fields need not grow.)
+function adapter.add(body, parameters)
+    for name, value in pairs(parameters) do
+        if body[name] == nil then body[name] = value end
+    end
     return body
 end
 

@@ -217,8 +217,8 @@ static int install_module(lua_State *L)
     return 0;
 }
 
-/* The helper's error_text(), for answers the adapter leaves to the HTTP status; the module is at index 2. */
-static int install_helper(lua_State *L)
+/* error_text() of canvass.adapter, for answers the adapter leaves to the HTTP status; the module is at index 2. */
+static int install_error_text(lua_State *L)
 {
     struct install *in = lua_touserdata(L, 1);
     lua_getfield(L, 2, "error_text");
@@ -246,7 +246,7 @@ static bool start(struct adapter *ad, struct err *err)
         .folder = ad->owner->folder, .limits = ad->owner->has_limits ? &ad->owner->limits : NULL});
     bool ok = script_run(ad->script, ad->shown, ad->text, err) && call_with_top(ad, install_module, &in) &&
               script_run(ad->script, "canvass", STR("return require 'canvass.adapter'"), err) &&
-              call_with_top(ad, install_helper, &in);
+              call_with_top(ad, install_error_text, &in);
     ad->loaded |= ok;
     ad->generation++;
     if (!ok) {

@@ -60,6 +60,10 @@ struct adapters {
 
 /* Puts response, its fields and the lazy metatable into a fresh state. Raises: call it protected. */
 void adapter_make_tables(lua_State *L, struct adapter *ad);
+/* Push the table of the call that runs, ad->ask or ad->reading. They raise too. */
+void adapter_push_ask(lua_State *L, struct adapter *ad);
+void adapter_push_response(lua_State *L, struct adapter *ad);
+
 /* Is there a state to call into? Makes it again when the last one was stopped. */
 bool adapter_alive(struct adapter *ad, struct err *err);
 /* To be told of each call's end: counts strikes, drops a doomed state. */

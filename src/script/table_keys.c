@@ -75,7 +75,7 @@ static size_t row_of(const char *table, const char *name)
         if (strcmp(rows[i].name, name) == 0 &&
             (table ? rows[i].table && strcmp(rows[i].table, table) == 0 : !rows[i].table))
             return i;
-    assert(!"no such key");
+    assert(false && "no such key");
     return 0;
 }
 

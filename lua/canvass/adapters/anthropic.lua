@@ -18,18 +18,19 @@ anthropic.options = {
 }
 
 function anthropic.request(ask)
-    local options = ask.options
-    local body = adapter.copy(ask.parameters)
-    if body.stream then return nil, "parameters.stream is set: take it out, answers are read whole" end
-    body.max_tokens = body.max_tokens or options.max_tokens
-    if not body.max_tokens then
+    local parameters, options = ask.parameters, ask.options
+    if parameters.stream then return nil, "parameters.stream is set: take it out, answers are read whole" end
+    local max_tokens = parameters.max_tokens or options.max_tokens
+    if not max_tokens then
         return nil, "max_tokens is not set: put parameters = { max_tokens = 1024 } into the job, " ..
             "or options = { max_tokens = 1024 } into the region table"
     end
-    body.system = body.system or options.system
-    body.model = options.send_model or ask.model
-    body.messages = { { role = "user", content = ask.prompt } }
-    return body
+    return adapter.add({
+        model = options.send_model or ask.model,
+        max_tokens = max_tokens,
+        system = parameters.system or options.system,
+        messages = { { role = "user", content = ask.prompt } },
+    }, parameters)
 end
 
 local status_of = {

@@ -13,11 +13,11 @@ modal.options = {
 
 function modal.request(ask)
     local options = ask.options
-    local body = adapter.copy(ask.parameters)
-    body.model = options.send_model or ask.model
-    body.prompt = ask.prompt
-    if options.send_region then body.region = ask.region end
-    return body
+    return adapter.add({
+        model = options.send_model or ask.model,
+        prompt = ask.prompt,
+        region = options.send_region and ask.region or nil,
+    }, ask.parameters)
 end
 
 -- These say that the request itself is wrong: asking again would give the same.

@@ -13,14 +13,18 @@ openai.options = {
 }
 
 function openai.request(ask)
-    local body = adapter.copy(ask.parameters)
-    if body.stream then return nil, "parameters.stream is set: take it out, answers are read whole" end
-    if body.n and body.n ~= 1 then return nil, "parameters.n is set: use `samples` of the job, which records each answer" end
-    local system = body.system or ask.options.system
-    body.system = nil
-    body.model = ask.options.send_model or ask.model
+    local parameters, options = ask.parameters, ask.options
+    if parameters.stream then return nil, "parameters.stream is set: take it out, answers are read whole" end
+    if parameters.n and parameters.n ~= 1 then
+        return nil, "parameters.n is set: use `samples` of the job, which records each answer"
+    end
+    local system = parameters.system or options.system
     local user = { role = "user", content = ask.prompt }
-    body.messages = system and { { role = "system", content = system }, user } or { user }
+    local body = adapter.add({
+        model = options.send_model or ask.model,
+        messages = system and { { role = "system", content = system }, user } or { user },
+    }, parameters)
+    body.system = nil -- it is in the messages
     return body
 end
 

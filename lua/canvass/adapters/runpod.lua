@@ -23,10 +23,13 @@ function runpod.request(ask)
     if not base_url(ask.url) then
         return nil, "the url does not end in /run or /runsync: write https://api.runpod.ai/v2/ENDPOINT/run"
     end
-    local input = options.sampling_params and { sampling_params = ask.parameters } or adapter.copy(ask.parameters)
-    input.model = options.send_model or ask.model
-    input.prompt = ask.prompt
-    if options.send_region then input.region = ask.region end
+    local input = {
+        model = options.send_model or ask.model,
+        prompt = ask.prompt,
+        region = options.send_region and ask.region or nil,
+        sampling_params = options.sampling_params and ask.parameters or nil,
+    }
+    if not options.sampling_params then adapter.add(input, ask.parameters) end
     return { input = input }
 end
 
