@@ -228,9 +228,10 @@ static void policy_start(void *ctx, struct engine_job *job)
 static void policy_ready(void *ctx, void *token)
 {
     struct policy *p = ctx;
-    struct task *t = running(p) ? token_task(p, token) : NULL;
-    if (!t || t->waits != WAITS_FOR_ENGINE)
+    struct task *t = token_task(p, token);
+    if (!t)
         return;
+    assert(t->waits == WAITS_FOR_ENGINE);
     p->selection_bytes -= t->run_bytes;
     t->run_bytes = 0;
     list_push(&p->runnable, &t->link);
@@ -271,6 +272,7 @@ struct task *policy_waiter(struct policy *p, lua_State *L, const char *name)
     if (!lua_isyieldable(L))
         luaL_error(L, "%s cannot wait here, inside a callback of a library function (table.sort, string.gsub ...)",
                    name);
+    t->serial = ++p->serials; /* what was said of an earlier wait is not about this one */
     return t;
 }
 

@@ -220,16 +220,13 @@ static void check_name(lua_State *L, const struct policy *p, enum key key, const
         luaL_error(L, "the plan has no %s \"%s\": see `canvass plan` for what it has", key_name(key), label);
 }
 
-/* The label that the value on top of the stack stands for; a region may be called by an alias. */
+/* The label that the value on top of the stack is. */
 static const char *check_label(lua_State *L, const struct policy *p, enum key key)
 {
     bool number = key == KEY_SAMPLE && lua_isinteger(L, -1);
     if (lua_type(L, -1) != LUA_TSTRING && !number)
         luaL_error(L, "plan:where: %s is one name, not a %s", key_name(key), luaL_typename(L, -1));
     const char *label = lua_tostring(L, -1);
-    int region = key == KEY_REGION ? region_table_region(p->plan->table, label) : NO_INDEX;
-    if (region != NO_INDEX)
-        label = p->plan->table->regions[region].id;
     check_name(L, p, key, label);
     return label;
 }

@@ -14,7 +14,7 @@ struct task {                   /* one coroutine */
     enum { WAITS_FOR_NOTHING, WAITS_FOR_ENGINE, WAITS_FOR_PARTS } waits;
     unsigned parts;             /* children that have not ended */
     unsigned slot;
-    uint64_t serial;            /* of this use of the slot; a token names both */
+    uint64_t serial;            /* of the latest wait; a token names slot and serial */
     int args;                   /* on co's stack, for the next resume */
     size_t run_bytes;           /* of the selection the engine has from it */
 };

@@ -27,6 +27,7 @@ struct engine_job {
     struct wish wishes[WISHES];
     size_t count, most;          /* pending now, and at most so far */
     unsigned *asked;             /* of each execution, how often */
+    bool uncounted;              /* asked is left alone: there are too many */
     int64_t now_us;
     bool inside, ended;          /* a call of the port is under way; the policy has ended */
     char error[2048];            /* "": it ran to its end */
@@ -44,7 +45,7 @@ static void add_wish(struct engine_job *job, struct wish wish)
 void engine_run(struct engine_job *job, struct selection *s, void *token)
 {
     assert_true(selection_count(s) > 0);
-    for (uint32_t e = 0; e < s->endpoint_count; e++)
+    for (uint32_t e = 0; !job->uncounted && e < s->endpoint_count; e++)
         for (uint64_t i = 0; i < selection_line_count(s); i++)
             job->asked[plan_number(job->plan, selection_line_at(s, s->endpoints[e], i))]++;
     add_wish(job, (struct wish){s, 0, token});
@@ -543,19 +544,75 @@ static void parts_share_a_budget(void **state)
 }
 
 /* What selections take is not on Lua's account, and yet it has an end. */
+static struct engine_job *start_large(struct folder *f, int count, const char *policy)
+{
+    char script[2048];
+    snprintf(script, sizeof(script),
+             "local q = {}; for i = 1, %d do q[i] = { id = 'q' .. i, prompt = 'why?' } end\n"
+             "return { questions = q, policy =\n%s }",
+             count, policy);
+    struct engine_job *job = job_new(f, script, (struct script_limits){60000000, 60000000, 64 << 20});
+    job->uncounted = true;
+    job_start(job);
+    return job;
+}
+
 static void selections_have_an_end(void **state)
 {
-    struct folder *f = *state;
-    const char *script =
-        "local q = {}; for i = 1, 20000 do q[i] = { id = 'q' .. i, prompt = 'why?' } end\n"
-        "return { questions = q, policy = function(plan)\n"
-        "  for i = 1, 5000 do plan:shuffle(i) end\n" /* 400 MB, but none is kept */
+    struct engine_job *job = start_large(*state, 12000,
+        "function(plan)\n"
+        "  for i = 1, 7000 do plan:shuffle(i) end\n" /* 336 MB, but none is kept */
         "  local keep = {}\n"
-        "  for i = 1, 5000 do keep[i] = plan:shuffle(i) end\n"
-        "end }";
-    struct engine_job *job = job_new(f, script, (struct script_limits){20000000, 60000000, 64 << 20});
-    job_start(job);
-    assert_fails(job, (const char *const[]){"256 MB", "job.lua:5", NULL});
+        "  for i = 1, 7000 do keep[i] = plan:shuffle(i) end\n"
+        "end");
+    assert_fails(job, (const char *const[]){"256 MB", "job.lua:6", NULL});
+    job_free(job);
+}
+
+static void what_was_run_is_given_back(void **state)
+{
+    struct engine_job *job = start_large(*state, 100000, "function(plan) for i = 1, 700 do plan:run() end end");
+    unsigned runs = 0;
+    for (; job->count > 0; runs++)
+        finish(job, 0);
+    assert_ended_well(job);
+    assert_int_equal(runs, 700);
+    job_free(job);
+}
+
+static void parts_start_all_or_none(void **state)
+{
+    struct engine_job *job = start_large(*state, 50000,
+        "function(plan)\n"
+        "  local keep, ok, text = {}, true, nil\n"
+        "  while ok do ok, keep[#keep + 1] = pcall(plan.shuffle, plan, 1) end\n"
+        "  for _ = 1, 4 do keep[#keep] = nil end\n"
+        "  ok, text = pcall(function() plan:each('endpoint', function() error 'a part has run' end) end)\n"
+        "  assert(not ok and text:find '256 MB' and text:find 'job.lua:7', text)\n"
+        "  keep = nil\n"
+        "  plan:run()\n"
+        "end");
+    assert_string_equal(job->error, "");
+    assert_int_equal(job->count, 1);
+    finish(job, 0);
+    assert_ended_well(job);
+    job_free(job);
+}
+
+static void a_wait_ends_once(void **state)
+{
+    struct engine_job *job = start(*state, "function(plan) plan:run(); plan:run(); plan:each('region', P.free) end");
+    void *first = job->wishes[0].token;
+    finish(job, 0);
+    ready(job, first);
+    assert_int_equal(job->count, 1);
+    void *second = job->wishes[0].token;
+    finish(job, 0);
+    ready(job, first);
+    ready(job, second);
+    assert_int_equal(job->count, 3);
+    finish_all(job, NULL);
+    assert_all_asked(job, 3);
     job_free(job);
 }
 
@@ -642,7 +699,8 @@ int main(void)
         TEST(orders_reach_the_engine), TEST(parts_have_labels_and_counts), TEST(time_and_progress),
         TEST(waits_go_through_pcall_and_metamethods), TEST(samples_are_parts_too), TEST(many_parts),
         TEST(misuse_is_told_with_its_line), TEST(an_error_in_one_part_fails_the_policy), TEST(runaways_are_stopped),
-        TEST(parts_share_a_budget), TEST(selections_have_an_end), TEST(stop_in_the_middle), TEST(freed_while_it_runs),
+        TEST(parts_share_a_budget), TEST(selections_have_an_end), TEST(what_was_run_is_given_back),
+        TEST(parts_start_all_or_none), TEST(a_wait_ends_once), TEST(stop_in_the_middle), TEST(freed_while_it_runs),
         TEST(a_plan_of_an_earlier_run_is_refused), TEST(coroutines_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
