@@ -36,19 +36,23 @@ struct summary {
 
 /* ---- reading ---- */
 
+/* A job's rows stand side by side, and an attempt's row is its execution's times 1024 and more: all is found by key, in one
+ * walk, without the index. */
+#define JOB_ROW(column) "(SELECT " column " FROM jobs WHERE id = ?1)"
+#define JOB_EXECUTIONS "row >= " JOB_ROW("first_row") " AND row < " JOB_ROW("first_row + planned")
+#define JOB_ATTEMPTS "row >= " JOB_ROW("first_row * 1024") " AND row < " JOB_ROW("(first_row + planned) * 1024")
+
 static const char region_sql[] =
     "SELECT region, count(*), sum(status = 'succeeded'), sum(status = 'failed'), sum(status = 'cancelled'), "
-    "sum(status = 'skipped') FROM executions WHERE job_id = ?1 GROUP BY region ORDER BY min(number)";
+    "sum(status = 'skipped') FROM executions WHERE " JOB_EXECUTIONS " GROUP BY region ORDER BY min(number)";
 
 static const char failure_sql[] =
-    "SELECT endpoint, status, coalesce(class, ''), max(error), count(*) FROM executions WHERE job_id = ?1 "
-    "AND status IN ('failed', 'cancelled', 'skipped') GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3";
+    "SELECT endpoint, status, coalesce(class, ''), max(error), count(*) FROM executions WHERE " JOB_EXECUTIONS
+    " AND status IN ('failed', 'cancelled', 'skipped') GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3";
 
-/* An attempt's row is its execution's times 1024, and more: the join walks the keys of both. */
 static const char times_sql[] =
-    "SELECT a.cold, count(*), avg(a.ended_at - a.dispatched_at) FROM executions e JOIN attempts a "
-    "ON a.row > e.row * 1024 AND a.row < (e.row + 1) * 1024 WHERE e.job_id = ?1 AND a.status = 'succeeded' "
-    "GROUP BY a.cold";
+    "SELECT cold, count(*), avg(ended_at - dispatched_at) FROM attempts WHERE " JOB_ATTEMPTS
+    " AND status = 'succeeded' GROUP BY cold";
 
 static const char *keep(struct summary *s, const struct value *v)
 {
