@@ -42,7 +42,8 @@ static void print(const struct job_summary *job, bool changed, int pid, bool jso
     buf_init(&out, 4096);
     buf_addf(&out, "%s: changed %s, state %s\n", job->id, changed ? "true" : "false", job_state_name(job->state));
     if (!over)
-        buf_addf(&out, "process %d has been asked and has not ended the job yet: see `canvass show %s`\n", pid, job->id);
+        buf_addf(&out, "process %d has been asked and has not ended the job yet: see `canvass show %s`\n", pid,
+                 job->id);
     out_buf(&out);
     buf_done(&out);
 }
@@ -85,8 +86,8 @@ const struct command command_cancel = {
     .name = "cancel",
     .words = "JOB",
     .summary = "end a job now, whichever process runs it",
-    .details = "Closes what is in flight; what had been answered is kept. Waits up to 10 s for the process that runs the\n"
-               "job. A job that has ended already is left as it is (changed false). JOB may be `last`.\n\n"
+    .details = "Closes what is in flight; what had been answered is kept. Waits up to 10 s for the process that runs\n"
+               "the job. A job that has ended already is left as it is (changed false). JOB may be `last`.\n\n"
                "exit status: 0 the job has ended, 1 it has been asked to and has not ended yet",
     .examples = "  canvass cancel last --reason \"wrong questions\"",
     .words_min = 1,

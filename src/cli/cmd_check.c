@@ -328,9 +328,9 @@ const struct command command_check = {
     .name = "check",
     .words = "",
     .summary = "ask every health URL and compare the models served with the table",
-    .details = "Asks by GET only, each distinct URL once, all at the same time, for at most 30 s. Health tells that an\n"
-               "endpoint can be reached and what it serves, not that it is warm. The endpoint's headers go along only\n"
-               "where the health URL has the endpoint's own origin.\n\n"
+    .details = "Asks by GET only, each distinct URL once, all at the same time, for at most 30 s. Health tells that\n"
+               "an endpoint can be reached and what it serves, not that it is warm. The endpoint's headers go along\n"
+               "only where the health URL has the endpoint's own origin.\n\n"
                "exit status: 0 all well, 1 something is wrong",
     .examples = "  canvass check --regions regions.lua",
     .options = options,

@@ -212,7 +212,8 @@ static void add_summary(const struct planning *p, struct buf *out)
              plan->question_count, plural(plan->question_count), plan->sample_count, plural(plan->sample_count),
              plan->endpoint_count, plural(plan->endpoint_count), (unsigned long long)plan->count);
     add_regions(p, out);
-    buf_addf(out, "\npolicy             %s: %u question batches, %s\n", p->spec->policy, plan->question_count,
+    buf_addf(out, "\npolicy             %s: %u question batch%s, %s\n", p->spec->policy, plan->question_count,
+             plan->question_count == 1 ? "" : "es",
              p->result.max_batches <= 1 ? "one after another" : "several at a time");
     buf_addf(out, "POSTs              %llu, if nothing has to be asked again\n", (unsigned long long)p->posts);
     buf_addf(out, "most in flight     %u\n", p->result.max_in_flight);

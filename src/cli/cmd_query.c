@@ -47,7 +47,8 @@ const struct command command_query = {
     .details = "Tables: jobs, questions, executions, attempts, region_revisions, control_log. Times are unix seconds.",
     .examples = "  canvass query \"SELECT question_id, count(*) FROM executions WHERE job_id = 'bias-detection-3' \\\n"
                 "                 GROUP BY question_id\"\n"
-                "  canvass query \"SELECT endpoint, avg(ended_at - started_at) FROM executions GROUP BY 1\" --format csv",
+                "  canvass query \"SELECT endpoint, avg(ended_at - started_at) FROM executions GROUP BY 1\" \\\n"
+                "                --format csv",
     .words_min = 1,
     .words_max = 1,
     .options = options,

@@ -61,8 +61,8 @@ static bool count_rows(struct reader *reader, const struct execution_filter *f, 
     const char *bind[] = {f->job_id, f->question_id, f->model_id, f->region, f->status, f->class};
     return reader_sql(reader,
                       "SELECT count(*) FROM executions WHERE job_id = ?1 AND (?2 IS NULL OR question_id = ?2) AND "
-                      "(?3 IS NULL OR model_id = ?3) AND (?4 IS NULL OR region = ?4) AND (?5 IS NULL OR status = ?5) AND "
-                      "(?6 IS NULL OR class = ?6)",
+                      "(?3 IS NULL OR model_id = ?3) AND (?4 IS NULL OR region = ?4) AND "
+                      "(?5 IS NULL OR status = ?5) AND (?6 IS NULL OR class = ?6)",
                       bind, (int)ARRAY_LEN(bind), 0, take_count, total, err);
 }
 
@@ -106,7 +106,9 @@ static void print_head(const struct results *r, const struct execution_filter *f
         buf_addf(&out, "%s: %lld of %lld executions", f->job_id, (long long)count, (long long)total);
         if (count < left)
             buf_addf(&out, ", --offset %lld shows the next", (long long)(f->offset + count));
-        buf_adds(&out, r->rows.columns ? "; long texts are cut to the screen, --format jsonl has them whole\n\n" : "\n\n");
+        if (r->rows.columns)
+            buf_adds(&out, "; long texts are cut to the screen, --format jsonl has them whole");
+        buf_adds(&out, "\n\n");
     }
     out_buf(&out);
     buf_done(&out);

@@ -115,7 +115,8 @@ static void control(void *ctx, struct session_job *job, const char *action, cons
         return;
     log_event(LOG_WARN, "cancelled on request", LOG_S("job_id", r->job_id), LOG_S("author", author),
               LOG_S("reason", reason));
-    engine_stop(session_job_engine(job), STOP_ABORT, JOB_CANCELLED, reason && *reason ? reason : "cancelled on request");
+    engine_stop(session_job_engine(job), STOP_ABORT, JOB_CANCELLED,
+                reason && *reason ? reason : "cancelled on request");
 }
 
 /* ---- what the session tells ---- */
@@ -349,8 +350,8 @@ const struct command command_run = {
     .details = "Runs a job script, or a JSON specification, against a region table. Every execution and every POST is\n"
                "on disk before it counts. The first Ctrl-C asks no more and lets what is in flight finish, the second\n"
                "closes every connection.\n\n"
-               "exit status: 0 all succeeded, 1 some did not or `canvass cancel` ended it, 2 usage, configuration or a\n"
-               "policy that failed, 3 the timeout ran out, 4 the database failed, 130 interrupted",
+               "exit status: 0 all succeeded, 1 some did not or `canvass cancel` ended it, 2 usage, configuration or\n"
+               "a policy that failed, 3 the timeout ran out, 4 the database failed, 130 interrupted",
     .examples = "  canvass run job.lua --regions regions.lua\n"
                 "  canvass run job.lua --regions regions.lua --policy by_endpoint --timeout 20m --db study.db\n"
                 "  canvass run job.lua --regions regions.lua --set language=de --json > result.json",

@@ -26,8 +26,9 @@ struct grid {
 };
 
 static const char grid_sql[] =
-    "SELECT question_id, region, count(*), sum(status = 'succeeded'), sum(status IN ('failed', 'cancelled', 'skipped')) "
-    "FROM executions WHERE job_id = ?1 GROUP BY question_id, region ORDER BY min(number)";
+    "SELECT question_id, region, count(*), sum(status = 'succeeded'), "
+    "sum(status IN ('failed', 'cancelled', 'skipped')) FROM executions WHERE job_id = ?1 "
+    "GROUP BY question_id, region ORDER BY min(number)";
 
 static const char regions_sql[] =
     "SELECT region FROM executions WHERE job_id = ?1 GROUP BY region ORDER BY min(number)";

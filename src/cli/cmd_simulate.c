@@ -83,7 +83,8 @@ static bool serve(struct loop *loop, const struct fleet_server *server, const st
         return false;
     char address[64];
     snprintf(address, sizeof address, "http://127.0.0.1:%u", fleet_server_port(server));
-    log_event(LOG_INFO, "serving the simulated fleet; Ctrl-C ends it", LOG_S("address", address), LOG_S("table", table));
+    log_event(LOG_INFO, "serving the simulated fleet; Ctrl-C ends it", LOG_S("address", address),
+              LOG_S("table", table));
     struct loop_signal *on_int = loop_signal_new(loop, SIGINT, stop, loop);
     struct loop_signal *on_term = loop_signal_new(loop, SIGTERM, stop, loop);
     loop_run(loop);

@@ -52,7 +52,8 @@ static void answer(struct timer *t)
     struct dry_answer *a = container_of(t, struct dry_answer, timer);
     struct dry *d = a->dry;
     struct exchange *x = a->exchange;
-    struct response response = {.wire = WIRE_ANSWERED, .http_status = 200, .body = STR("{}"), .first_byte_us = d->now_us};
+    struct response response = {
+        .wire = WIRE_ANSWERED, .http_status = 200, .body = STR("{}"), .first_byte_us = d->now_us};
     d->answered[x->endpoint->index] = true;
     x->wire = NULL;
     free(a);

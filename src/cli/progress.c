@@ -137,7 +137,8 @@ static void heartbeat(struct progress *p)
     }
     char eta[DURATION_TEXT], waited[DURATION_TEXT];
     int64_t eta_us = frame_eta_us(&view, p->endpoints, now_us);
-    log_event(LOG_INFO, "progress", LOG_S("job_id", view.id), LOG_I("succeeded", view.tally.by_status[STATUS_SUCCEEDED]),
+    log_event(LOG_INFO, "progress", LOG_S("job_id", view.id),
+              LOG_I("succeeded", view.tally.by_status[STATUS_SUCCEEDED]),
               LOG_I("failed", view.tally.by_status[STATUS_FAILED]), LOG_I("executions", view.tally.planned),
               LOG_I("in_flight", view.in_flight), LOG_S("eta", eta_us < 0 ? NULL : duration_format(eta_us, eta)),
               LOG_S("oldest_in_flight", oldest),

@@ -97,7 +97,7 @@ static struct http_target *find_target(const struct transport *t, const struct e
         if (e->index < k->table->endpoint_count && &k->table->endpoints[e->index] == e)
             return k->targets[e->index];
     }
-    assert(!"an endpoint of a table that was never added");
+    assert(false && "an endpoint of a table that was never added");
     return NULL;
 }
 
