@@ -101,7 +101,8 @@ static bool fail_type(struct fields *f, const char *key, const char *expected)
 bool fields_begin(struct fields *f, lua_State *L, int index, const char *file, const char *path, struct arena *arena,
                   struct err *err)
 {
-    *f = (struct fields){.L = L, .index = lua_absindex(L, index), .file = file, .path = path, .arena = arena, .err = err};
+    *f = (struct fields){.L = L, .index = lua_absindex(L, index), .file = file, .path = path, .arena = arena,
+                         .err = err};
     if (!lua_checkstack(L, SLOTS))
         return fail_at(f, path, "nested too deeply", "nest tables less deeply");
     if (lua_type(L, f->index) == LUA_TTABLE)

@@ -1,6 +1,5 @@
 #include "script/fleet_file.h"
 
-#include <assert.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +9,7 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "script/fields.h"
+#include "script/fleet_answers.h"
 #include "script/sandbox.h"
 
 enum { FILE_BYTES = 1 << 20, ENDPOINTS = 100000, FAULTS = 10000 };
@@ -344,107 +344,6 @@ static void read_faults(struct fields *top, struct fleet_spec *spec)
     lua_settop(list.L, list.index - 1);
 }
 
-/* ---- answers ---- */
-
-struct answerer {
-    struct fleet_spec *spec;
-    struct script *script; /* its function is at index 1 of the stack */
-    struct rng *rng;       /* of the answer being written; NULL in between */
-};
-
-struct request {
-    struct answerer *answerer;
-    struct str prompt;
-    const char *model, *region;
-    struct buf *out;
-};
-
-/* random(), random(n), random(low, high): as in math, but out of the fleet's own seed. */
-static int draw(lua_State *L)
-{
-    struct answerer *a = lua_touserdata(L, lua_upvalueindex(1));
-    assert(a->rng); /* a kept random draws for the answer being written now: the script runs at no other time */
-    if (lua_isnoneornil(L, 1)) {
-        lua_pushnumber(L, rng_unit(a->rng));
-        return 1;
-    }
-    lua_Integer first = luaL_checkinteger(L, 1), low = 1, high = first;
-    if (!lua_isnoneornil(L, 2)) {
-        low = first;
-        high = luaL_checkinteger(L, 2);
-    }
-    luaL_argcheck(L, low <= high && (lua_Unsigned)high - (lua_Unsigned)low < (lua_Unsigned)1 << 53, 1, "empty or too wide");
-    lua_Unsigned span = (lua_Unsigned)high - (lua_Unsigned)low + 1;
-    lua_pushinteger(L, low + (lua_Integer)(rng_unit(a->rng) * (double)span));
-    return 1;
-}
-
-/* The function and the request; the answer goes to the request's buffer, true or false onto the stack. */
-static int ask(lua_State *L)
-{
-    const struct request *r = lua_touserdata(L, 2);
-    lua_settop(L, 1);
-    lua_pushlstring(L, r->prompt.ptr ? r->prompt.ptr : "", r->prompt.len);
-    lua_pushstring(L, r->model);
-    lua_pushstring(L, r->region);
-    lua_pushlightuserdata(L, r->answerer);
-    lua_pushcclosure(L, draw, 1);
-    lua_call(L, 4, 1);
-    if (!lua_isnil(L, -1) && !lua_isstring(L, -1))
-        return luaL_error(L, "answers returned a %s: return a string, or nil for a built-in answer", luaL_typename(L, -1));
-    struct str text = {NULL, 0};
-    text.ptr = lua_tolstring(L, -1, &text.len);
-    lua_pushboolean(L, text.ptr && buf_add(r->out, text.ptr, text.len));
-    return 1;
-}
-
-static bool write_answer(void *ctx, struct str prompt, const char *model, const char *region, struct rng *rng,
-                         struct buf *out)
-{
-    struct answerer *a = ctx;
-    lua_State *L = script_state(a->script);
-    struct request r = {a, prompt, model, region, out};
-    struct err err;
-    lua_pushcfunction(L, ask);
-    lua_pushvalue(L, 1);
-    lua_pushlightuserdata(L, &r);
-    a->rng = rng;
-    bool ok = script_call(a->script, 2, 1, &err);
-    a->rng = NULL;
-    if (!ok) {
-        if (!a->spec->answers.error)
-            a->spec->answers.error = arena_strdup(&a->spec->arena, err.text);
-        return false;
-    }
-    ok = lua_toboolean(L, -1);
-    lua_pop(L, 1);
-    return ok;
-}
-
-static void free_script(void *script)
-{
-    script_free(script);
-}
-
-/* Keeps the script alive for the function that it gave, or frees it. */
-static void bind_answers(struct fleet_spec *spec, struct script *s, struct fields *top)
-{
-    if (field_type(top, "answers") == LUA_TNIL) {
-        script_free(s);
-        return;
-    }
-    lua_State *L = script_state(s);
-    field_push(top, "answers");
-    lua_replace(L, 1);
-    lua_settop(L, 1);
-    struct answerer *a = arena_alloc(&spec->arena, sizeof *a);
-    *a = (struct answerer){.spec = spec, .script = s};
-    spec->answers.ctx = a;
-    spec->answers.write = write_answer;
-    spec->script = s;
-    spec->script_free = free_script;
-}
-
 /* ---- the whole ---- */
 
 static bool read_top(struct fields *f, struct fleet_spec *spec)
@@ -462,7 +361,8 @@ static bool read_top(struct fields *f, struct fleet_spec *spec)
     read_faults(f, spec);
     int type = field_type(f, "answers");
     if (type != LUA_TNIL && type != LUA_TFUNCTION)
-        field_fail(f, "answers", "give function(question, model, region, random) return \"...\" end", "is not a function");
+        field_fail(f, "answers", "give function(question, model, region, random) return \"...\" end",
+                   "is not a function");
     return fields_end(f);
 }
 
@@ -492,7 +392,7 @@ struct fleet_spec *fleet_load(const char *path, const struct script_limits *limi
     spec->path = arena_strdup(&spec->arena, path);
     struct fields top;
     if (fields_begin(&top, script_state(s), 1, spec->path, "", &spec->arena, err) && read_top(&top, spec)) {
-        bind_answers(spec, s, &top);
+        fleet_answers_bind(spec, s, &top);
         return spec;
     }
     script_free(s);

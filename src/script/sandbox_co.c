@@ -11,7 +11,8 @@ static lua_State *check_coroutine(lua_State *L)
     return co;
 }
 
-/* Moves the arguments over and runs; the results, or the error value, end up on top of L. Returns the number of results, -1 on error. */
+/* Moves the arguments over and runs; the results, or the error value, end up on top of L. Returns the number of
+ * results, -1 on error. */
 static int resume(lua_State *L, lua_State *co, int args)
 {
     struct script *s = script_of(L);

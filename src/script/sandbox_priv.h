@@ -1,4 +1,4 @@
-/* sandbox_priv.h -- the inside of a script, for sandbox*.c, pattern.c and json.c only.
+/* sandbox_priv.h -- the inside of a script, for sandbox*.c, pattern*.c and json*.c only.
  *
  * Who may raise: functions here that take a lua_State may, and are called in protected mode only. */
 #ifndef SCRIPT_SANDBOX_PRIV_H
@@ -72,10 +72,12 @@ int sandbox_require(lua_State *L);
 void sandbox_load(lua_State *L, const char *name, struct str text); /* pushes the chunk or raises */
 void sandbox_free_files(struct script *s);
 
-/* pattern.c: puts find, match, gmatch and gsub into the table on top. */
+/* pattern_lib.c: puts find, match, gmatch and gsub into the table on top. */
 void pattern_open(lua_State *L);
 
-/* json.c */
+/* json.c, json_read.c, json_write.c */
+enum { JSON_DEPTH = 100 };
+void json_push_array_metatable(lua_State *L);                /* what marks a table as an array, even when it is empty */
 int json_open(lua_State *L);                                 /* leaves the module on the stack */
 void json_push(lua_State *L, struct str text);
 void json_add(lua_State *L, int index, struct buf *out, bool sorted); /* also from a coroutine's state */

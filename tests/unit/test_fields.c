@@ -111,10 +111,12 @@ static void test_wrong_values(void **state)
         {'n', "1.5", "the number 1.5 is not a number from 0 to 1 (regions.lua: key): give a number from 0 to 1"},
         {'n', "-1", "the number -1 is not a number from 0 to 1 (regions.lua: key): give a number from 0 to 1"},
         {'n', "0/0", NULL}, {'n', "1/0", NULL}, {'n', "-1/0", NULL}, {'n', "'0.5'", NULL},
-        {'i', "0", "the number 0 is not a whole number from 1 to 10 (regions.lua: key): give a whole number from 1 to 10"},
+        {'i', "0", "the number 0 is not a whole number from 1 to 10 (regions.lua: key): give a whole number from 1 to"
+         " 10"},
         {'i', "11", NULL}, {'i', "1.5", NULL}, {'i', "'3'", NULL}, {'i', "1e30", NULL}, {'i', "0/0", NULL},
         {'i', "math.mininteger", NULL},
-        {'d', "'soon'", "\"soon\" is not a duration: \"90s\", \"1.5m\" (ms s m h d), or a number of seconds (regions.lua: key): "
+        {'d', "'soon'", "\"soon\" is not a duration: \"90s\", \"1.5m\" (ms s m h d), or a number of seconds"
+         " (regions.lua: key): "
                         "give a duration: \"90s\", \"1.5m\" (ms s m h d), or a number of seconds"},
         {'d', "0.0001", "shorter than 1.0 ms (regions.lua: key): give a longer time"},
         {'d', "-1", NULL}, {'d', "1e300", NULL}, {'d', "0/0", NULL}, {'d', "'10'", NULL}, {'d', "{}", NULL},
@@ -193,7 +195,8 @@ static void test_metamethods_do_not_run(void **state)
     (void)state;
     struct world w;
     int64_t slots = 0;
-    open_world(&w, "setmetatable({ slots = 2 }, { __index = function() error 'run' end, __pairs = error, __len = error })");
+    open_world(&w, "setmetatable({ slots = 2 }, { __index = function() error 'run' end, __pairs = error, __len ="
+        " error })");
     assert_true(field_integer(&w.f, "slots", 1, 9, &slots));
     assert_false(field_integer(&w.f, "other", 1, 9, &slots));
     assert_true(fields_end(&w.f));

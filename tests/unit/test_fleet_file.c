@@ -68,10 +68,13 @@ static void test_everything(void **state)
 {
     (void)state;
     struct fleet_spec *spec = must_load(
-        "return { seed = 7, defaults = { schema = 'openai', containers = 3, queue = 0, overflow = 429, scaledown = '5m',"
+        "return { seed = 7, defaults = { schema = 'openai', containers = 3, queue = 0, overflow = 429, scaledown ="
+        " '5m',"
         " redirect_after = false, cold = '1m', service = { '500ms', 2 } },"
-        " regions = { us = { b = { service = { lognormal = 40, sigma = 0.25 }, retry_after = '3s', refusal_share = 0.5 },"
-        "                    a = { redirect_after = '10s', redirect_status = 202, served_region = 'eu', served_model = 'x' } },"
+        " regions = { us = { b = { service = { lognormal = 40, sigma = 0.25 }, retry_after = '3s', refusal_share ="
+        " 0.5 },"
+        "                    a = { redirect_after = '10s', redirect_status = 202, served_region = 'eu', served_model"
+        " = 'x' } },"
         "             eu = { ['org/model'] = { overflow = 'reset', cold = 0 } } },"
         " faults = { { what = 'reset', from = '2m', to = '3m', region = 'eu', share = 0.2 },"
         "            { what = 503, model = 'a', question = 'capital' }, { what = 'slow', factor = 2.5 },"
@@ -136,8 +139,10 @@ static void test_refused(void **state)
         {"return { seeds = 1," US " }", ": seeds): did you mean \"seed\"?"},
         {"return { seed = -1," US " }", ": seed): give a whole number"},
         {"return { regions = { us = { a = { servise = 1 } } } }", ": regions.us.a.servise): did you mean \"service\"?"},
-        {"return { regions = { us = { ['a/b'] = { queue = -1 } } } }", ": regions.us[\"a/b\"].queue): give a whole number"},
-        {"return { defaults = { schema = 'modl' }," US " }", ": defaults.schema): did you mean \"modal\"? one of: modal"},
+        {"return { regions = { us = { ['a/b'] = { queue = -1 } } } }", ": regions.us[\"a/b\"].queue): give a whole"
+         " number"},
+        {"return { defaults = { schema = 'modl' }," US " }", ": defaults.schema): did you mean \"modal\"? one of:"
+         " modal"},
         {"return { defaults = { overflow = 500 }," US " }", "unknown overflow \"500\""},
         {"return { defaults = { containers = 0 }," US " }", ": defaults.containers)"},
         {"return { defaults = { redirect_status = 300 }," US " }", ": defaults.redirect_status)"},

@@ -121,7 +121,8 @@ static const char *const pieces[] = {
     "+", "?", "a*", "a+", "a-", "a?", ".*", ".-", ".+", "[ab]*", "[^a]-", "%d+", "%s*", "ab", " ", "1", "_", "\xE9",
 };
 static const char letters[] = "aaabbbccc()()12 _%-.[]\xE9\xFF";
-static const char *const replacements[] = {"", "x", "%0", "%1", "%2", "<%0%1>", "%%", "%", "%x", "a%", "%9", "long text %0"};
+static const char *const replacements[] = {"", "x", "%0", "%1", "%2", "<%0%1>", "%%", "%", "%x", "a%", "%9", "long"
+    " text %0"};
 
 static struct str random_pattern(struct rng *r, struct buf *out)
 {
@@ -207,7 +208,8 @@ static void test_positions_agree(void **state)
 {
     (void)state;
     static const char *const patterns[] = {"", "b", "^b", ".", "x", "c$", "()"};
-    static const lua_Integer positions[] = {LUA_MININTEGER, -1000, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 1000, LUA_MAXINTEGER};
+    static const lua_Integer positions[] = {LUA_MININTEGER, -1000, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 1000,
+        LUA_MAXINTEGER};
     static const char *const whats[] = {"find", "plain", "match", "gmatch", "table", "function"};
     for (size_t p = 0; p < ARRAY_LEN(patterns); p++)
         for (size_t n = 0; n < ARRAY_LEN(positions); n++)
@@ -220,18 +222,21 @@ static void test_wrong_arguments_agree(void **state)
 {
     (void)state;
     static const char *const lines[] = {
-        "string.find()", "string.find('a')", "string.find({}, 'a')", "string.find('a', {})", "string.find('a', 'a', 'x')",
+        "string.find()", "string.find('a')", "string.find({}, 'a')", "string.find('a', {})", "string.find('a', 'a',"
+        " 'x')",
         "string.find(123, 2)", "string.match(123, '%d', 2)", "string.gsub('a')", "string.gsub('a', 'a')",
         "string.gsub('a', 'a', nil)", "string.gsub('a', 'a', true)", "string.gsub('a', 'a', 5)",
         "string.gsub('a', 'a', function() return {} end)", "string.gsub('a', 'a', {a = {}})",
         "string.gsub('a', 'a', {a = true})", "string.gsub('abc', '%w', '%%%0')", "string.gmatch('a')",
         "string.gmatch('a', 'a', {})", "string.gsub('hello world', 'o', '0', 1)", "string.gsub('abc', '', '-')",
-        "string.gsub('abc', 'b', '%1')", "string.find('a.b', '.', 1, true)", "string.find('', '')", "string.find('', '', 2)",
+        "string.gsub('abc', 'b', '%1')", "string.find('a.b', '.', 1, true)", "string.find('', '')", "string.find('',"
+        " '', 2)",
         "string.find('abc', '', 4)", "string.find('abc', '', 5)", "string.gsub('abc', 'x*', '-')",
         "string.gsub('a', 'a', setmetatable({}, {__index = function(t, k) return k .. k end}))",
     };
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
-        char *text = mem_printf("local function show(ok, ...) if not ok then return 'error' end return select('#', ...) .."
+        char *text = mem_printf("local function show(ok, ...) if not ok then return 'error' end return select('#',"
+            " ...) .."
                                 " tostring((...)) .. tostring((select(2, ...))) end"
                                 " return show(pcall(function() return %s end))", lines[i]);
         struct err err;

@@ -313,7 +313,8 @@ static void test_traceback_names_own_frames(void **state)
     struct script *s = fresh();
     assert_false(run(s, "local function inner()\nerror('deep')\nend\nlocal function outer()\ninner()\nreturn 1\nend\n"
                         "outer()\nreturn 1", &err));
-    assert_string_equal(err.text, "job.lua:2: deep\n  at job.lua:5 in function 'outer'\n  at job.lua:8 in the main chunk");
+    assert_string_equal(err.text, "job.lua:2: deep\n  at job.lua:5 in function 'outer'\n  at job.lua:8 in the main"
+        " chunk");
     assert_int_equal(err.code, ERR_CONFIG);
     assert_false(run(s, "return {} .. 'x'", &err));
     assert_has(err.text, "job.lua:1: attempt to concatenate");
@@ -468,7 +469,8 @@ static void test_require(void **state)
         {"require 'linked.secret'", "is a link that leaves"},
         {"require 'one'", "two modules require each other"},
         {"require 'broken'", "broken.lua:2:"},
-        {"require 'fails'", "fails.lua:2: in module\n  at fails.lua:4 in the main chunk\n  at job.lua:1 in the main chunk"},
+        {"require 'fails'", "fails.lua:2: in module\n  at fails.lua:4 in the main chunk\n  at job.lua:1 in the main"
+         " chunk"},
         {"require 'chunk'", "precompiled"},
         {"require 'pipe'", "is not a file"},
         {"require 'large'", "is larger than 1048576 bytes"},
@@ -562,7 +564,8 @@ static void test_honest(void **state)
         "coroutine.wrap(function(...) return select('#', ...) end)(1, nil, nil) == 3",
         "(function() local c = coroutine.create(function() error {code = 7} end) local ok, e = coroutine.resume(c)"
         " return not ok and e.code == 7 and coroutine.status(c) == 'dead' and not coroutine.close(c) end)()",
-        "(function() local ok, e = pcall(coroutine.wrap(function() error('x', 0) end)) return e end)():find('x') ~= nil",
+        "(function() local ok, e = pcall(coroutine.wrap(function() error('x', 0) end)) return e end)():find('x') ~="
+        " nil",
         "select(2, xpcall(error, function(e) return e .. '!' end, 'x')) == 'x!'",
         "(function() local n = 0 for k, v in pairs(string) do n = n + 1 end return n end)() > 10",
         "string.pack == nil and getmetatable('').__index.find ~= nil and #'abc' == ('abc'):len()",
@@ -623,7 +626,8 @@ static void test_memory_runs_out_anywhere(void **state)
         struct script *s = script_new(&(struct script_options){.limits = &(struct script_limits){1000000, 1000000, 0}});
         struct err err;
         char *text = mem_printf("local keep = ('x'):rep(600000 + %d * 1024) local t = {} for i = 1, 300 do"
-                                " t[i] = {i, tostring(i)} end return function(x) return keep, {x, x}, x .. 'y' end", kb);
+                                " t[i] = {i, tostring(i)} end return function(x) return keep, {x, x}, x .. 'y' end",
+                                kb);
         if (run(s, text, &err)) {
             lua_pushvalue(script_state(s), 1);
             lua_pushinteger(script_state(s), 1);

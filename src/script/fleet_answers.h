@@ -1,0 +1,12 @@
+/* fleet_answers.h -- answers written by a fleet file's own function. Private to script/fleet_*.c. */
+#ifndef SCRIPT_FLEET_ANSWERS_H
+#define SCRIPT_FLEET_ANSWERS_H
+
+#include "core/fleet_spec.h"
+#include "script/fields.h"
+#include "script/sandbox.h"
+
+/* Hands the script over: it lives with spec for the function `answers` that it gave, or is freed if it gave none. */
+void fleet_answers_bind(struct fleet_spec *spec, struct script *s, struct fields *top);
+
+#endif
