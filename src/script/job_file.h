@@ -13,9 +13,13 @@ struct job_file;
 
 struct job_file_options {
     const struct script_limits *limits;     /* NULL: the defaults */
-    const struct script_setting *settings;  /* --set */
+    /* --set: name, samples, timeout, in_flight, on_missing, warm and parameters.NAME stand over the file's; any other
+     * key must be read by the script while it is loaded (canvass.settings.KEY, canvass.setting(KEY, default)). */
+    const struct script_setting *settings;
     size_t setting_count;
-    const char *policy;                     /* --policy NAME instead of the script's; NULL: the script's */
+    /* --policy NAME instead of the script's: a built-in one, or MODULE.FUNCTION of a Lua file beside the job. NULL and "custom",
+     * which is what job_spec.policy says of a function without a name: the script's. So a recorded name can be given again. */
+    const char *policy;
     const char *questions;                  /* --questions FILE, for ids in a JSON specification; NULL: none */
     /* canvass.log(...) and print(...) of the script; NULL: dropped */
     void (*log)(void *ctx, const char *line);
