@@ -17,8 +17,9 @@ struct job_file_options {
      * key must be read by the script while it is loaded (canvass.settings.KEY, canvass.setting(KEY, default)). */
     const struct script_setting *settings;
     size_t setting_count;
-    /* --policy NAME instead of the script's: a built-in one, or MODULE.FUNCTION of a Lua file beside the job. NULL and "custom",
-     * which is what job_spec.policy says of a function without a name: the script's. So a recorded name can be given again. */
+    /* --policy NAME instead of the script's: a built-in one, or MODULE.FUNCTION of a Lua file beside the job. NULL and
+     * "custom", which is what job_spec.policy says of a function without a name: the script's own. So a recorded name
+     * can be given again. */
     const char *policy;
     const char *questions;                  /* --questions FILE, for ids in a JSON specification; NULL: none */
     /* canvass.log(...) and print(...) of the script; NULL: dropped */
