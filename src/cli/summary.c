@@ -36,8 +36,8 @@ struct summary {
 
 /* ---- reading ---- */
 
-/* A job's rows stand side by side, and an attempt's row is its execution's times 1024 and more: all is found by key, in one
- * walk, without the index. */
+/* A job's rows stand side by side, and an attempt's row is its execution's times 1024 and more: all is found by key, in
+ * one walk, without the index. */
 #define JOB_ROW(column) "(SELECT " column " FROM jobs WHERE id = ?1)"
 #define JOB_EXECUTIONS "row >= " JOB_ROW("first_row") " AND row < " JOB_ROW("first_row + planned")
 #define JOB_ATTEMPTS "row >= " JOB_ROW("first_row * 1024") " AND row < " JOB_ROW("(first_row + planned) * 1024")
