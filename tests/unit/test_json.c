@@ -21,8 +21,8 @@ static void test_round_trips(void **state)
     (void)state;
     static const struct { const char *in, *out; } table[] = {
         {"null", "null"}, {"true", "true"}, {" false ", "false"}, {"0", "0"}, {"-0", "0"}, {"1", "1"}, {"-12", "-12"},
-        {"1.0", "1"}, {"1e2", "100"}, {"0.1", "0.1"}, {"1.5e-7", "1.5e-07"}, {"0.30000000000000004",
-         "0.30000000000000004"},
+        {"1.0", "1"}, {"1e2", "100"}, {"0.1", "0.1"}, {"1.5e-7", "1.5e-07"},
+        {"0.30000000000000004", "0.30000000000000004"},
         {"9007199254740993", "9007199254740993"}, {"9223372036854775807", "9223372036854775807"},
         {"18446744073709551616", "1.8446744073709552e+19"}, {"1e300", "1e+300"}, {"\"\"", "\"\""}, {"\"a\"", "\"a\""},
         {"\"\\u0041\\n\\t\\\"\\\\\\/\"", "\"A\\n\\t\\\"\\\\/\""}, {"\"\\u00e9\"", "\"\xC3\xA9\""},
@@ -31,8 +31,8 @@ static void test_round_trips(void **state)
         {"\"\\ude00\"", "\"\xEF\xBF\xBD\""}, {"\"a\\u0000b\"", "\"a\\u0000b\""},
         {"[]", "[]"}, {"{}", "{}"}, {"[ 1 , 2 ]", "[1,2]"}, {"[[],{},[[]]]", "[[],{},[[]]]"},
         {"{\"b\":1,\"a\":2}", "{\"a\":2,\"b\":1}"}, {"{\"a\":null,\"b\":[null,1]}", "{\"a\":null,\"b\":[null,1]}"},
-        {"{\"a\":1,\"a\":2}", "{\"a\":2}"}, {"{\"1\":1}", "{\"1\":1}"}, {"{\"\":{\"aa\":1,\"a\":2}}",
-         "{\"\":{\"a\":2,\"aa\":1}}"},
+        {"{\"a\":1,\"a\":2}", "{\"a\":2}"}, {"{\"1\":1}", "{\"1\":1}"},
+        {"{\"\":{\"aa\":1,\"a\":2}}", "{\"\":{\"a\":2,\"aa\":1}}"},
         {"\t\n\r {\"x\" : [ ] } \n", "{\"x\":[]}"},
     };
     struct script *s = fresh();
@@ -71,8 +71,8 @@ static void test_malformed(void **state)
         {"\"a", "malformed JSON at byte 3: a string does not end"}, {"\"a\\", NULL}, {"\"\\x\"", NULL},
         {"\"\\u12\"", NULL}, {"\"\\u12g4\"", NULL}, {"\"\\u\"", NULL}, {"'a'", NULL}, {"[", NULL}, {"[1", NULL},
         {"[1,", NULL}, {"[1,]", NULL}, {"[,1]", NULL}, {"[1 2]", NULL}, {"]", NULL}, {"{", NULL}, {"{\"a\"", NULL},
-        {"{\"a\":", NULL}, {"{\"a\":1", NULL}, {"{\"a\":1,}", NULL}, {"{a:1}", NULL}, {"{\"a\" 1}", NULL}, {"{1:1}",
-         NULL},
+        {"{\"a\":", NULL}, {"{\"a\":1", NULL}, {"{\"a\":1,}", NULL}, {"{a:1}", NULL}, {"{\"a\" 1}", NULL},
+        {"{1:1}", NULL},
         {"{}x", NULL}, {"[]]", NULL}, {"1 1", NULL}, {"/* */ 1", NULL}, {"[1}", NULL}, {"{\"a\":1]", NULL},
     };
     struct script *s = fresh();
@@ -175,8 +175,8 @@ static void test_in_scripts(void **state)
     };
     struct script *s = fresh();
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
-        char *text = mem_printf("local json = require 'json' local function fails(what, f, ...) local ok, e ="
-            " pcall(f, ...)"
+        char *text = mem_printf("local json = require 'json' local function fails(what, f, ...)"
+                                " local ok, e = pcall(f, ...)"
                                 " if ok or not tostring(e):find(what) then error(tostring(e)) end return true end"
                                 " return (%s) or error('it is false')", lines[i]);
         struct err err;
@@ -219,8 +219,8 @@ static void test_writing_is_bounded(void **state)
 static void test_damaged(void **state)
 {
     (void)state;
-    static const char whole[] = "{\"a\": [1, -2.5e3, \"x\\u00e9\\ud83d\\ude00\\n\", null, true], \"b\": {\"c\": [[],"
-        " {}]}}";
+    static const char whole[] = "{\"a\": [1, -2.5e3, \"x\\u00e9\\ud83d\\ude00\\n\", null, true],"
+                                " \"b\": {\"c\": [[], {}]}}";
     static const char bytes[] = "{}[]\",:\\u0e1-+. \n\x80\xFFntf";
     struct script *s = fresh();
     struct rng r;
