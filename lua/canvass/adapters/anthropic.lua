@@ -58,7 +58,10 @@ function anthropic.answer(response)
     if response.status >= 300 or body.type == "error" or type(body.error) == "table" then
         return failure(body, response.status)
     end
-    if type(body.content) ~= "table" then return adapter.bad("the answer has no content") end
+    if type(body.content) ~= "table" then
+        if response.status == 202 then return nil end
+        return adapter.bad("the answer has no content")
+    end
 
     local found = {}
     for _, block in ipairs(body.content) do

@@ -36,6 +36,7 @@ function modal.answer(response)
     if response.status >= 300 or type(body) ~= "table" then return nil end
     if body.success ~= true and body.status ~= "success" then
         if body.success == false or body.status == "error" then return failure(body) end
+        if response.status == 202 then return nil end -- not yet, whatever words it has for that
         return adapter.bad("the endpoint says neither success nor error")
     end
 
