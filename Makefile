@@ -1,12 +1,15 @@
 # make             build/canvass, optimised
 # make MODE=asan   build/asan/canvass; also debug, tsan, cover
 # make test        unit tests and black-box tests (MODE=asan: under sanitizers)
-# make lint bench install clean
+# make lint bench install clean; V=1 shows the commands
 
 MODE   ?= release
 CC     ?= cc
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
+V      ?= 0
+Q      := $(if $(filter 0,$(V)),@,)
+say     = $(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@))
 OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
 PKGS   := lua5.4 lua5.4-cjson libcurl sqlite3 libmicrohttpd libcjson openssl
@@ -37,25 +40,29 @@ TESTBIN := $(TESTS:%.c=$(OUT)/%)
 all: $(OUT)/canvass
 
 $(OUT)/canvass: $(OBJ)
-	$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
+	$(call say,LINK)
+	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libcanvass.a
-	$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS) $(shell pkg-config --libs cmocka)
+	$(call say,LINK)
+	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS) $(shell pkg-config --libs cmocka)
 
 $(OUT)/libcanvass.a: $(LIB)
 	@rm -f $@
-	ar rcs $@ $^
+	$(Q)ar rcs $@ $^
 
 $(OUT)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
 $(OUT)/gen/builtin_lua.c: $(LUA) scripts/embed
 	@mkdir -p $(@D)
-	scripts/embed $(LUA) > $@
+	$(call say,EMBED)
+	$(Q)scripts/embed $(LUA) > $@
 
 $(OUT)/gen/builtin_lua.o: $(OUT)/gen/builtin_lua.c
-	$(CC) -std=c11 -Isrc $(OPT) -c -o $@ $<
+	$(Q)$(CC) -std=c11 -Isrc $(OPT) -c -o $@ $<
 
 unit-tests: $(TESTBIN)
 

@@ -209,7 +209,7 @@ static void print_text(const struct run *r, const struct summary *s)
     struct buf out;
     char idle[DURATION_TEXT], scaledown[DURATION_TEXT];
     buf_init(&out, OUTPUT_BYTES);
-    summary_text(s, out_columns(), &out);
+    summary_text(s, out_columns(), r->inputs.table->speed, &out);
     if (r->reason)
         buf_addf(&out, "\nwhy it ended: %s\n", r->reason);
     for (size_t i = 0; i < r->idle_count; i++)

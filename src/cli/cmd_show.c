@@ -126,7 +126,7 @@ static void print(const struct summary *s, struct grid *g, bool json)
     }
     struct buf out;
     buf_init(&out, OUTPUT_BYTES);
-    summary_text(s, out_columns(), &out);
+    summary_text(s, out_columns(), 1, &out);
     buf_addc(&out, '\n');
     table_print(g->table, out_columns(), &out);
     out_buf(&out);

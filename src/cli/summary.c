@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include <cjson/cJSON.h>
@@ -123,9 +124,19 @@ const struct job_summary *summary_job(const struct summary *s)
 
 /* ---- text ---- */
 
-static char *seconds_text(double s, char out[DURATION_TEXT])
+enum { TIME_TEXT = 2 * DURATION_TEXT + 16 };
+
+/* "8.9 s", and with a simulated fleet "8.9 s (8m 54s simulated)". */
+static char *time_text(double s, double speed, char out[TIME_TEXT])
 {
-    return duration_format((int64_t)(s * SECOND_US), out);
+    char real[DURATION_TEXT], simulated[DURATION_TEXT];
+    duration_format((int64_t)(s * SECOND_US), real);
+    duration_format((int64_t)(s * speed * SECOND_US), simulated);
+    if (speed < 1 || speed > 1)
+        snprintf(out, TIME_TEXT, "%s (%s simulated)", real, simulated);
+    else
+        snprintf(out, TIME_TEXT, "%s", real);
+    return out;
 }
 
 static void add_upper(struct buf *out, const char *text)
@@ -134,13 +145,13 @@ static void add_upper(struct buf *out, const char *text)
         buf_addc(out, (char)toupper((unsigned char)*text));
 }
 
-static void add_head(const struct summary *s, struct buf *out)
+static void add_head(const struct summary *s, double speed, struct buf *out)
 {
     const struct job_summary *j = &s->job;
-    char text[DURATION_TEXT];
+    char text[TIME_TEXT];
     buf_addf(out, "%s: %s", j->id, job_state_name(j->state));
     if (!isnan(j->started_at) && !isnan(j->ended_at))
-        buf_addf(out, " after %s", seconds_text(j->ended_at - j->started_at, text));
+        buf_addf(out, " after %s", time_text(j->ended_at - j->started_at, speed, text));
     else if (!isnan(j->started_at))
         buf_addf(out, " since %s", unix_format(j->started_at, text));
     buf_adds(out, "\n\n");
@@ -156,10 +167,10 @@ static void add_regions(const struct summary *s, struct buf *out)
     buf_addf(out, "  total %lld/%lld\n\n", (long long)s->job.by_status[STATUS_SUCCEEDED], (long long)s->job.planned);
 }
 
-static void add_figures(const struct summary *s, struct buf *out)
+static void add_figures(const struct summary *s, double speed, struct buf *out)
 {
     const struct job_summary *j = &s->job;
-    char text[DURATION_TEXT];
+    char text[TIME_TEXT];
     int64_t answers = j->by_status[STATUS_SUCCEEDED];
     if (answers)
         buf_addf(out, "  posts per answer  %.2f", (double)j->posts / (double)answers);
@@ -169,10 +180,10 @@ static void add_figures(const struct summary *s, struct buf *out)
     buf_addf(out, "  most in flight    %lld\n", (long long)j->max_in_flight);
     for (int cold = 1; cold >= 0; cold--)
         if (s->answers[cold])
-            buf_addf(out, "  %s answers %s %s each (%lld)\n", cold ? "cold" : "warm", cold ? "    " : "    ",
-                     seconds_text(s->mean_s[cold], text), (long long)s->answers[cold]);
+            buf_addf(out, "  %lld %s answers, each took %s\n", (long long)s->answers[cold], cold ? "cold" : "warm",
+                     time_text(s->mean_s[cold], speed, text));
     if (!isnan(j->max_batch_gap_s))
-        buf_addf(out, "  gap of batches    %s at most\n", seconds_text(j->max_batch_gap_s, text));
+        buf_addf(out, "  between batches   at most %s\n", time_text(j->max_batch_gap_s, speed, text));
     if (!isnan(j->cost))
         buf_addf(out, "  cost              $%.4f\n", j->cost);
 }
@@ -202,11 +213,11 @@ static void add_failures(const struct summary *s, size_t columns, struct buf *ou
     table_free(t);
 }
 
-void summary_text(const struct summary *s, size_t columns, struct buf *out)
+void summary_text(const struct summary *s, size_t columns, double speed, struct buf *out)
 {
-    add_head(s, out);
+    add_head(s, speed, out);
     add_regions(s, out);
-    add_figures(s, out);
+    add_figures(s, speed, out);
     add_failures(s, columns, out);
 }
 

@@ -11,6 +11,7 @@ struct region_table *region_table_new(void)
 {
     struct region_table *t = mem_zalloc(sizeof *t);
     t->refs = 1;
+    t->speed = 1;
     arena_init(&t->arena);
     map_init(&t->region_names);
     return t;

@@ -97,6 +97,7 @@ struct region_table {
     char hash[65];              /* SHA-256 of the text and of the adapter files beside it, hex */
     unsigned endpoints_max;     /* limits.endpoints; 0: none */
     unsigned in_flight;         /* limits.in_flight; 0: none */
+    double speed;               /* of a simulated fleet: its seconds per second here; 1: a real one */
     struct endpoint_spec *endpoints;
     size_t endpoint_count;
     struct region_spec *regions;

@@ -193,7 +193,8 @@ static void end_attempt(struct live *live, enum status status, const struct resp
 static void set_error(struct live *live, enum failure_class class, const char *error)
 {
     live->class = class;
-    snprintf(live->error, sizeof live->error, "%s", error);
+    if (snprintf(live->error, sizeof live->error, "%s", error) >= (int)sizeof live->error)
+        memcpy(live->error + sizeof live->error - 4, "...", 4);
 }
 
 /* Ends an execution that has no attempt under way. */

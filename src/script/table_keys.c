@@ -389,7 +389,7 @@ static void warn_about_times(const struct places *p, const struct table_keys *k)
     struct arena *a = &p->b->table->arena;
     const struct endpoint_spec *e = &k->spec;
     const char *hop = table_duration(a, e->hop_us);
-    if (e->hop_us < 150 * SECOND_US)
+    if ((double)e->hop_us * p->b->table->speed < 150 * SECOND_US)
         table_warn(p->b,
                    "hop is %s, below the 150s after which a provider hands over a result URL (%s: %s): an answer that "
                    "takes longer than %s is cut off, paid for and lost",

@@ -69,7 +69,14 @@ static bool no_stray_secret(struct table_build *b, lua_State *L, int index, cons
     return ok;
 }
 
-/* ---- limits, groups ---- */
+/* ---- speed, limits, groups ---- */
+
+static bool read_speed(struct table_build *b, struct fields *top)
+{
+    if (field_number(top, "speed", 0.001, 1e6, &b->table->speed))
+        table_setting(b, "speed", arena_printf(&b->table->arena, "%g", b->table->speed), "table");
+    return !top->failed;
+}
 
 static bool read_limits(struct table_build *b, struct fields *top)
 {
@@ -453,8 +460,8 @@ bool table_read(struct table_build *b, lua_State *L, int index)
     struct fields top;
     struct table_keys defaults;
     bool ok = fields_begin(&top, L, index, b->file, "", &b->table->arena, b->err) &&
-              no_stray_secret(b, L, index, "", "", 0) && read_limits(b, &top) && read_defaults(b, &top, &defaults) &&
-              read_groups(b, &top) && read_regions(b, &top, &defaults);
+              no_stray_secret(b, L, index, "", "", 0) && read_speed(b, &top) && read_limits(b, &top) &&
+              read_defaults(b, &top, &defaults) && read_groups(b, &top) && read_regions(b, &top, &defaults);
     if (!ok || !fields_end(&top) || !check_count(b))
         return false;
     finish_groups(b);

@@ -93,13 +93,17 @@ static void add_head(const struct fleet_spec *spec, const char *base_url, double
 {
     buf_addf(out, "-- The simulated fleet at %s, written by `canvass simulate` %s.\n", base_url, CANVASS_VERSION);
     if (speed < 1 || speed > 1)
-        buf_addf(out, "-- Time there runs %.10g times as fast as here: every time below but `connect` is divided by that,\n"
+        buf_addf(out, "-- Time there runs %.10g times as fast as here: every time below is divided by that,\n"
                       "-- and prices are multiplied by it.\n", speed);
-    buf_addf(out, "return {\n  limits   = { endpoints = %zu, in_flight = %zu },\n  defaults = {\n    slots = 1, ",
+    buf_addf(out, "return {\n  speed    = %.10g,\n", speed);
+    buf_addf(out, "  limits   = { endpoints = %zu, in_flight = %zu },\n  defaults = {\n    slots = 1, ",
              spec->endpoint_count, spec->endpoint_count);
     add_scaled(out, "deadline", 15 * MINUTE_US, speed);
-    buf_adds(out, ", connect = \"10s\", ");
-    add_duration(out, "hop", hop_us(spec, speed));
+    int64_t hop = hop_us(spec, speed); /* connecting is no faster on a fast fleet, but it is part of a hop */
+    buf_adds(out, ", ");
+    add_duration(out, "connect", hop < 10 * SECOND_US ? hop : 10 * SECOND_US);
+    buf_adds(out, ", ");
+    add_duration(out, "hop", hop);
     buf_adds(out, ", ");
     add_scaled(out, "scaledown", 10 * MINUTE_US, speed);
     buf_adds(out, ", ");
