@@ -169,21 +169,6 @@ static void rotate_left(uint32_t *list, uint32_t count, uint32_t by)
     free(head);
 }
 
-static void keep_question(struct selection *s, uint32_t index)
-{
-    s->questions[0] = s->questions[index];
-    s->question_count = 1;
-    if (s->endpoints_rotated)
-        rotate_left(s->endpoints, s->endpoint_count, s->questions[0]);
-    s->endpoints_rotated = false; /* its one question has had its say */
-}
-
-static void keep_sample(struct selection *s, uint32_t index)
-{
-    s->samples[0] = s->samples[index];
-    s->sample_count = 1;
-}
-
 static void keep_group(struct selection *s, enum key key, uint32_t group)
 {
     uint32_t count, kept = 0, *groups = group_all(s, key, &count);
@@ -194,18 +179,46 @@ static void keep_group(struct selection *s, enum key key, uint32_t group)
     free(groups);
 }
 
+/* Only what the part keeps is copied: going through the questions of a large plan must not copy the whole list each time. */
+static struct selection *one_question(const struct selection *s, uint32_t index)
+{
+    struct selection one = *s;
+    one.questions = s->questions + index;
+    one.question_count = 1;
+    one.endpoints_rotated = false; /* its one question has its say now */
+    struct selection *out = selection_copy(&one);
+    if (s->endpoints_rotated)
+        rotate_left(out->endpoints, out->endpoint_count, out->questions[0]);
+    return out;
+}
+
+static struct selection *one_sample(const struct selection *s, uint32_t index)
+{
+    struct selection one = *s;
+    one.samples = s->samples + index;
+    one.sample_count = 1;
+    return selection_copy(&one);
+}
+
+static struct selection *one_group(const struct selection *s, enum key key, uint32_t group)
+{
+    struct selection *out = selection_copy(s);
+    keep_group(out, key, group);
+    return out;
+}
+
 struct selection *selection_part(const struct selection *s, enum key key, uint32_t part, char label[256])
 {
     assert(part < selection_part_count(s, key));
-    struct selection *out = selection_copy(s);
+    struct selection *out;
     if (key == KEY_QUESTION) {
-        keep_question(out, part);
+        out = one_question(s, part);
         snprintf(label, 256, "%s", s->plan->job->questions[out->questions[0]].id);
     } else if (key == KEY_SAMPLE) {
-        keep_sample(out, part);
+        out = one_sample(s, part);
         snprintf(label, 256, "%u", out->samples[0] + 1);
     } else {
-        keep_group(out, key, part);
+        out = one_group(s, key, part);
         snprintf(label, 256, "%s", group_name(out, key, out->endpoints[0]));
     }
     return out;
