@@ -74,8 +74,10 @@ static bool write_spec(struct buf *json, const struct job_spec *job, struct err 
     add_member(json, "settings");
     buf_adds(json, job->settings ? job->settings : "{}");
     buf_addc(json, '}');
-    return !json->full || err_set(err, ERR_CONFIG, "the job's description is longer than %d MiB (%s): make its parameters "
-                                  "and settings shorter", SPEC_MAX_BYTES / 1024 / 1024, job->name);
+    return !json->full || err_set(err, ERR_CONFIG,
+                                  "the job's description is longer than %d MiB (%s): make its parameters "
+                                  "and settings shorter",
+                                  SPEC_MAX_BYTES / 1024 / 1024, job->name);
 }
 
 /* The smallest number the name has free. The write lock is held, so no other process can take the same. */
@@ -141,9 +143,11 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
                        const struct accepted *a, struct str spec, struct err *err)
 {
     struct stmt *st = db_prepare(db,
-        "INSERT INTO jobs(id, name, number, state, policy, created_at, timeout_s, revision, submitted_by, first_row, planned,"
-        " owner, owner_pid, owner_start, owner_boot, control_from, spec) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9,"
-        " ?10, ?11, ?12, ?13, ?14, (SELECT coalesce(max(id), 0) FROM control_log), ?15)", err);
+                                 "INSERT INTO jobs(id, name, number, state, policy, created_at, timeout_s, revision,"
+                                 " submitted_by, first_row, planned, owner, owner_pid, owner_start, owner_boot, spec,"
+                                 " control_from) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
+                                 " ?13, ?14, ?15, (SELECT coalesce(max(id), 0) FROM control_log))",
+                                 err);
     if (!st)
         return false;
     const struct job_spec *job = plan->job;
@@ -176,7 +180,8 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
 
 static bool insert_files(struct db *db, const struct job_spec *job, const char *job_id, struct err *err)
 {
-    struct stmt *st = db_prepare(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", err);
+    struct stmt *st =
+        db_prepare(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", err);
     if (!st)
         return false;
     bool ok = true;
@@ -216,8 +221,10 @@ static bool insert_questions(struct db *db, const struct job_spec *job, const ch
 /* In plan order, so that row first_row + n is execution n. Only what differs from the row before is bound. */
 static bool insert_executions(struct db *db, const struct plan *plan, const struct accepted *a, struct err *err)
 {
-    struct stmt *st = db_prepare(db, "INSERT INTO executions(row, job_id, number, question_id, model_id, region, sample)"
-                                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", err);
+    struct stmt *st = db_prepare(db,
+                                 "INSERT INTO executions(row, id, job_id, number, question_id, model_id, region,"
+                                 " sample, endpoint) VALUES (?1, ?2 || '.' || ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                 err);
     if (!st)
         return false;
     bool ok = true;
@@ -233,14 +240,15 @@ static bool insert_executions(struct db *db, const struct plan *plan, const stru
         }
         stmt_text(st, 5, e->model);
         stmt_text(st, 6, plan->table->regions[e->region].id);
+        stmt_text(st, 8, e->id);
         ok = stmt_run(st, err);
     }
     stmt_free(st);
     return ok;
 }
 
-static bool insert_all(struct db *db, const struct plan *plan, const char *author, struct str spec, struct accepted *out,
-                       struct err *err)
+static bool insert_all(struct db *db, const struct plan *plan, const char *author, struct str spec,
+                       struct accepted *out, struct err *err)
 {
     const struct job_spec *job = plan->job;
     int64_t number;

@@ -22,17 +22,16 @@ enum {
 
 /* No statement that runs once per execution may set a column of the unique index. */
 static const char *const sql[STATEMENT_COUNT] = {
-    [INSERT_ATTEMPT] =
-        "INSERT INTO attempts(row, execution_id, number, status, cold, revision, in_flight, queued_at, url, request)"
-        " VALUES (?1, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9)",
+    [INSERT_ATTEMPT] = "INSERT INTO attempts(row, id, execution_id, number, status, cold, revision, in_flight,"
+                       " queued_at, url, request)"
+                       " VALUES (?1, ?2 || '.' || ?3, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9)",
     /* The POST may leave as soon as this is durable, so it counts from here on. */
     [EXECUTION_RUNS] =
         "UPDATE executions SET status = 'running', class = NULL, error = NULL, attempts = ?2, posts = posts + 1,"
         " cold = ?3, revision = ?4, queued_at = coalesce(?5, queued_at), started_at = coalesce(?6, started_at),"
         " ended_at = NULL WHERE row = ?1",
-    [HOP_ATTEMPT] =
-        "UPDATE attempts SET status = 'waiting_result', result_url = ?2, hops = ?3, http_status = ?4,"
-        " dispatched_at = ?5, first_byte_at = ?6 WHERE row = ?1",
+    [HOP_ATTEMPT] = "UPDATE attempts SET status = 'waiting_result', result_url = ?2, hops = ?3, http_status = ?4,"
+                    " dispatched_at = ?5, first_byte_at = ?6 WHERE row = ?1",
     [HOP_EXECUTION] =
         "UPDATE executions SET status = 'waiting_result', hops ="
         " (SELECT sum(hops) FROM attempts WHERE attempts.row > ?1 * 1024 AND attempts.row < (?1 + 1) * 1024)"
@@ -45,13 +44,11 @@ static const char *const sql[STATEMENT_COUNT] = {
         "UPDATE executions SET status = ?2, class = ?3, attempts = ?4, posts = ?5, hops = ?6, cold = ?7, revision = ?8,"
         " started_at = coalesce(?9, started_at), ended_at = ?10, prompt_tokens = ?11, completion_tokens = ?12,"
         " cost = ?13, error = ?14, answer = ?15 WHERE row = ?1",
-    [CLOSE_ROWS] =
-        "UPDATE executions SET status = ?3, class = ?4, error = ?5, ended_at = ?6"
-        " WHERE row >= ?1 AND row < ?2 AND (?7 IS NULL OR endpoint = ?7)"
-        " AND (status = 'pending' OR (NOT ?8 AND status IN ('running', 'waiting_result', 'backing_off')))",
-    [CHANGE_JOB] =
-        "UPDATE jobs SET state = ?2, started_at = coalesce(?3, started_at),"
-        " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
+    [CLOSE_ROWS] = "UPDATE executions SET status = ?3, class = ?4, error = ?5, ended_at = ?6"
+                   " WHERE row >= ?1 AND row < ?2 AND (?7 IS NULL OR endpoint = ?7)"
+                   " AND (status = 'pending' OR (NOT ?8 AND status IN ('running', 'waiting_result', 'backing_off')))",
+    [CHANGE_JOB] = "UPDATE jobs SET state = ?2, started_at = coalesce(?3, started_at),"
+                   " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
     [FIND_JOB] = "SELECT id, first_row, planned FROM jobs WHERE ?1 >= first_row AND ?1 < first_row + planned",
 };
 
@@ -140,13 +137,21 @@ static void bind_known(struct stmt *st, int at, int64_t value, bool known)
         stmt_null(st, at);
 }
 
+static bool gone(struct applier *a, const char *what, struct err *err)
+{
+    return err_set(err, ERR_STORE, "%s is gone (%s): something else has changed the file; check it with canvass verify",
+                   what, db_path(a->db));
+}
+
 static bool run_on_one_row(struct applier *a, struct stmt *st, const char *what, int64_t row, struct err *err)
 {
     if (!stmt_run(st, err))
         return false;
-    return db_changes(a->db) == 1 ||
-           err_set(err, ERR_STORE, "%s %lld is gone from the database (%s): something else has changed the file; check it "
-                   "with canvass verify", what, (long long)row, db_path(a->db));
+    if (db_changes(a->db) == 1)
+        return true;
+    char name[64];
+    snprintf(name, sizeof name, "%s %lld", what, (long long)row);
+    return gone(a, name, err);
 }
 
 /* Which job a row belongs to. A program runs few jobs at a time, and mostly the last one asked for. */
@@ -165,8 +170,9 @@ static const struct job_rows *find_job(struct applier *a, int64_t row, struct er
     if (!stmt_next(st, &found, err))
         return NULL;
     if (!found) {
-        err_set(err, ERR_STORE, "execution row %lld belongs to no job of the database (%s): something else has changed the "
-                "file; check it with canvass verify", (long long)row, db_path(a->db));
+        char name[64];
+        snprintf(name, sizeof name, "the job of execution row %lld", (long long)row);
+        gone(a, name, err);
         return NULL;
     }
     unsigned at = a->job_next++ % JOBS_KEPT;
@@ -310,9 +316,9 @@ static bool apply_job(struct applier *a, const struct job_changed *r, struct err
     stmt_int(st, 5, job_state_is_final(r->state));
     if (!stmt_run(st, err))
         return false;
-    return db_changes(a->db) == 1 ||
-           err_set(err, ERR_STORE, "job %s is gone from the database (%s): something else has changed the file; check it "
-                   "with canvass verify", r->job_id, db_path(a->db));
+    char name[160];
+    snprintf(name, sizeof name, "job %s", r->job_id);
+    return db_changes(a->db) == 1 || gone(a, name, err);
 }
 
 static bool apply_one(struct applier *a, const struct record *r, struct err *err)

@@ -32,8 +32,8 @@ struct control_request {
 
 /* ---- asking, from any process ---- */
 
-static bool log_request(struct db *db, const struct job_found *job, const char *author, const char *reason, bool at_once,
-                        struct err *err)
+static bool log_request(struct db *db, const struct job_found *job, const char *author, const char *reason,
+                        bool at_once, struct err *err)
 {
     struct stmt *st = db_prepare(db, "INSERT INTO control_log(at, author, action, target, before, after, reason)"
                                      " VALUES (?1, ?2, 'cancel', ?3, ?4, ?5, ?6)", err);
@@ -53,7 +53,8 @@ static bool log_request(struct db *db, const struct job_found *job, const char *
 }
 
 /* What the owner would have done, had it lived. Attempts stay as they are: a result URL among them can be collected. */
-static bool close_job(struct db *db, const struct job_found *job, const char *author, const char *reason, struct err *err)
+static bool close_job(struct db *db, const struct job_found *job, const char *author, const char *reason,
+                      struct err *err)
 {
     struct applier *a = applier_new(db, err);
     if (!a)
@@ -63,8 +64,8 @@ static bool close_job(struct db *db, const struct job_found *job, const char *au
                              reason && *reason ? ": " : "", reason ? reason : "");
     struct record rows = {
         .kind = RECORD_CLOSED,
-        .closed = {.first_row = job->first_row, .count = (uint64_t)job->planned, .status = STATUS_CANCELLED, .error = error,
-                   .ended_at = now},
+        .closed = {.first_row = job->first_row, .count = (uint64_t)job->planned, .status = STATUS_CANCELLED,
+                   .error = error, .ended_at = now},
     };
     struct record end = {
         .kind = RECORD_JOB,
@@ -231,7 +232,8 @@ static void *watcher_run(void *ctx)
 }
 
 void store_watch_control(struct store *s, const char *job_id,
-                         void (*request)(void *ctx, const char *action, const char *author, const char *reason), void *ctx)
+                         void (*request)(void *ctx, const char *action, const char *author, const char *reason),
+                         void *ctx)
 {
     struct watch *w = mem_zalloc(sizeof *w);
     w->job_id = mem_strdup(job_id);

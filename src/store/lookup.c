@@ -37,8 +37,8 @@ static bool unknown_job(struct db *db, const char *job_id, struct err *err)
     if (count == 0)
         err_set(err, ERR_USAGE, "there is no job %s (%s): no job was run with this database yet", job_id, db_path(db));
     else if (near)
-        err_set(err, ERR_USAGE, "there is no job %s (%s): did you mean %s? The newest are %s", job_id, db_path(db), near,
-                listed);
+        err_set(err, ERR_USAGE, "there is no job %s (%s): did you mean %s? The newest are %s", job_id, db_path(db),
+                near, listed);
     else
         err_set(err, ERR_USAGE, "there is no job %s (%s): the newest are %s", job_id, db_path(db), listed);
     for (size_t i = 0; i < count; i++)
@@ -69,8 +69,8 @@ bool job_find(struct db *db, const char *job_id, struct job_found *out, struct e
         snprintf(found.id, sizeof found.id, "%s", stmt_get_text(st, 0));
         snprintf(found.owner.boot, sizeof found.owner.boot, "%s", boot ? boot : "");
         ok = job_state_parse(stmt_get_text(st, 3), &found.state) ||
-             err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program", found.id,
-                     db_path(db));
+             err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
+                     found.id, db_path(db));
         if (ok)
             *out = found;
     }

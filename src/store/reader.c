@@ -103,11 +103,13 @@ bool reader_executions(struct reader *r, const struct execution_filter *f, reade
 {
     struct buf sql;
     buf_init(&sql, SQL_MAX_BYTES);
-    buf_adds(&sql, "SELECT e.id, e.job_id, e.question_id, e.model_id, e.region, e.sample, e.endpoint, e.status, e.class,"
-                   " e.error, e.answer, e.attempts, e.posts, e.hops, e.cold, e.revision, e.queued_at, e.started_at,"
-                   " e.ended_at, e.prompt_tokens, e.completion_tokens, e.cost");
+    buf_adds(&sql,
+             "SELECT e.id, e.job_id, e.question_id, e.model_id, e.region, e.sample, e.endpoint, e.status, e.class,"
+             " e.error, e.answer, e.attempts, e.posts, e.hops, e.cold, e.revision, e.queued_at, e.started_at,"
+             " e.ended_at, e.prompt_tokens, e.completion_tokens, e.cost");
     if (f->with_prompt)
-        buf_adds(&sql, ", (SELECT prompt FROM questions AS q WHERE q.job_id = e.job_id AND q.id = e.question_id) AS prompt");
+        buf_adds(&sql,
+                 ", (SELECT prompt FROM questions AS q WHERE q.job_id = e.job_id AND q.id = e.question_id) AS prompt");
     buf_adds(&sql, " FROM executions AS e");
     add_conditions(&sql, f);
     buf_adds(&sql, " ORDER BY e.row LIMIT ?7 OFFSET ?8");

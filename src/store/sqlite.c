@@ -19,20 +19,24 @@ static const struct {
     int code;
     const char *what, *advice;
 } problems[] = {
-    {SQLITE_FULL, "the disk is full", "free some space; all that was reported as saved is safe, so resume the job then"},
+    {SQLITE_FULL, "the disk is full",
+     "free some space; all that was reported as saved is safe, so resume the job then"},
     {SQLITE_BUSY, "another process keeps the database locked", "wait for that process or end it, then try again"},
     {SQLITE_LOCKED, "another process keeps the database locked", "wait for that process or end it, then try again"},
-    {SQLITE_READONLY, "the database cannot be written to", "make the file and its folder writable, or name another with --db"},
+    {SQLITE_READONLY, "the database cannot be written to",
+     "make the file and its folder writable, or name another with --db"},
     {SQLITE_IOERR, "reading or writing the database failed", "check the disk; all that was reported as saved is safe"},
     {SQLITE_CORRUPT, "the database is damaged", "restore a copy, or rescue what is left with: sqlite3 FILE .recover"},
     {SQLITE_NOTADB, "this is not a canvass database", "name another file with --db"},
     {SQLITE_CANTOPEN, "the database cannot be opened", "check that its folder exists and can be written to"},
-    {SQLITE_PROTOCOL, "the database cannot be locked", "put it on a local disk: network file systems do not lock well enough"},
+    {SQLITE_PROTOCOL, "the database cannot be locked",
+     "put it on a local disk: network file systems do not lock well enough"},
     {SQLITE_PERM, "access to the database is denied", "check the owner and the mode of the file"},
     {SQLITE_AUTH, "only reading is allowed here", "use SELECT"},
     {SQLITE_TOOBIG, "a text is too long for the database", "select fewer or shorter texts"},
     {SQLITE_INTERRUPT, "the query took too long and was stopped", "narrow it, or allow it more time"},
-    {SQLITE_CONSTRAINT, "the database refused a row", "something else has changed the file: check it with canvass verify"},
+    {SQLITE_CONSTRAINT, "the database refused a row",
+     "something else has changed the file: check it with canvass verify"},
 };
 
 bool db_problem(struct db *db, int code, struct err *err)
@@ -48,7 +52,8 @@ bool db_problem(struct db *db, int code, struct err *err)
     int system_error = db->raw ? sqlite3_system_errno(db->raw) : 0;
     bool disk = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_FULL;
     const char *reason = disk && system_error ? strerror(system_error) : NULL;
-    const char *words = db->raw && sqlite3_errcode(db->raw) != SQLITE_OK ? sqlite3_errmsg(db->raw) : sqlite3_errstr(code);
+    const char *words =
+        db->raw && sqlite3_errcode(db->raw) != SQLITE_OK ? sqlite3_errmsg(db->raw) : sqlite3_errstr(code);
     return err_set(err, ERR_STORE, "%s: %s%s%s (%s): %s", what, words, reason ? ", " : "", reason ? reason : "",
                    db->path, advice);
 }
@@ -71,7 +76,8 @@ static bool path_is_plausible(const char *path, enum db_mode mode, struct err *e
         if (!S_ISREG(st.st_mode))
             return err_set(err, ERR_STORE, "the database is not a regular file (%s): name another with --db", path);
         if (access(path, R_OK) != 0)
-            return err_set(err, ERR_STORE, "the database cannot be read: %s (%s): check the owner and the mode of the file",
+            return err_set(err, ERR_STORE,
+                           "the database cannot be read: %s (%s): check the owner and the mode of the file",
                            strerror(errno), path);
         if (mode != DB_READ && access(path, W_OK) != 0)
             return err_set(err, ERR_STORE, "the database cannot be written to: %s (%s): make it writable, "
@@ -79,15 +85,20 @@ static bool path_is_plausible(const char *path, enum db_mode mode, struct err *e
         return true;
     }
     if (errno != ENOENT)
-        return err_set(err, ERR_STORE, "the database cannot be reached: %s (%s): check the path", strerror(errno), path);
+        return err_set(err, ERR_STORE, "the database cannot be reached: %s (%s): check the path", strerror(errno),
+                       path);
     if (mode != DB_CREATE)
-        return err_set(err, ERR_STORE, "there is no database (%s): run a job first, or name another file with --db", path);
+        return err_set(err, ERR_STORE, "there is no database (%s): run a job first, or name another file with --db",
+                       path);
 
     const char *slash = strrchr(path, '/');
-    char *folder = !slash ? mem_strdup(".") : slash == path ? mem_strdup("/") : mem_strndup(path, (size_t)(slash - path));
+    char *folder = !slash          ? mem_strdup(".")
+                   : slash == path ? mem_strdup("/")
+                                   : mem_strndup(path, (size_t)(slash - path));
     bool ok = true;
     if (stat(folder, &st) != 0)
-        ok = err_set(err, ERR_STORE, "there is no folder for the database (%s): make it with: mkdir -p '%s'", path, folder);
+        ok = err_set(err, ERR_STORE, "there is no folder for the database (%s): make it with: mkdir -p '%s'", path,
+                     folder);
     else if (!S_ISDIR(st.st_mode))
         ok = err_set(err, ERR_STORE, "'%s' is not a folder (%s): name another file with --db", folder, path);
     else if (access(folder, W_OK | X_OK) != 0)

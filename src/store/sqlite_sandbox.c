@@ -8,7 +8,8 @@
  * files (ATTACH), settings (PRAGMA), extensions and transactions that would hold the log back for ever. */
 static bool pragma_only_reads(const char *name, const char *argument)
 {
-    static const char *const about[] = {"table_info", "table_xinfo", "table_list", "index_list", "index_info", "index_xinfo"};
+    static const char *const about[] = {"table_info", "table_xinfo", "table_list",
+                                        "index_list", "index_info",  "index_xinfo"};
     static const char *const plain[] = {"application_id", "user_version", "page_size", "page_count", "freelist_count",
                                         "journal_mode", "compile_options", "integrity_check", "quick_check"};
     for (size_t i = 0; i < ARRAY_LEN(about); i++)
@@ -64,13 +65,15 @@ static bool is_last(struct db *db, const char *rest)
 static bool check_untrusted(struct db *db, sqlite3_stmt *raw, int code, const char *tail, struct err *err)
 {
     if ((code & 0xff) == SQLITE_AUTH)
-        return refuse(db, "the statement does more than read", "use SELECT; attaching, settings and writing are refused",
-                      err);
+        return refuse(db, "the statement does more than read",
+                      "use SELECT; attaching, settings and writing are refused", err);
     if (code != SQLITE_OK) {
         if ((code & 0xff) != SQLITE_ERROR)
             return db_problem(db, code, err);
-        return err_set(err, ERR_USAGE, "the query is wrong: %s (%s): the tables are jobs, questions, executions, attempts, "
-                       "region_revisions and control_log", sqlite3_errmsg(db->raw), db->path);
+        return err_set(err, ERR_USAGE,
+                       "the query is wrong: %s (%s): the tables are jobs, questions, executions, attempts, "
+                       "region_revisions and control_log",
+                       sqlite3_errmsg(db->raw), db->path);
     }
     if (!raw)
         return refuse(db, "there is no statement to run", "give one SELECT", err);

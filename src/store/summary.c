@@ -14,8 +14,8 @@ static const char job_sql[] =
     "SELECT id, name, policy, coalesce(owner, ''), coalesce(submitted_by, ''), state, created_at, started_at, ended_at,"
     " timeout_s, revision, first_row, planned, (SELECT count(*) FROM questions WHERE job_id = jobs.id)"
     " FROM jobs WHERE id = ?1";
-static const char executions_sql[] =
-    "SELECT status, count(*), sum(posts), sum(hops), sum(cost) FROM executions WHERE row >= ?1 AND row < ?2 GROUP BY status";
+static const char executions_sql[] = "SELECT status, count(*), sum(posts), sum(hops), sum(cost) FROM executions WHERE "
+                                     "row >= ?1 AND row < ?2 GROUP BY status";
 static const char attempts_sql[] =
     "SELECT row, in_flight, dispatched_at, ended_at FROM attempts WHERE row >= ?1 AND row < ?2 ORDER BY row";
 
@@ -28,7 +28,8 @@ struct job_extent {
     int64_t first_row, planned, questions;
 };
 
-static bool read_job(struct db *db, const char *job_id, struct job_summary *out, struct job_extent *extent, struct err *err)
+static bool read_job(struct db *db, const char *job_id, struct job_summary *out, struct job_extent *extent,
+                     struct err *err)
 {
     struct stmt *st = db_prepare(db, job_sql, err);
     if (!st)
@@ -45,8 +46,8 @@ static bool read_job(struct db *db, const char *job_id, struct job_summary *out,
         copy_text(out->owner, sizeof out->owner, stmt_get_text(st, 3));
         copy_text(out->submitted_by, sizeof out->submitted_by, stmt_get_text(st, 4));
         if (!job_state_parse(stmt_get_text(st, 5), &out->state))
-            ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program", job_id,
-                         db_path(db));
+            ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
+                         job_id, db_path(db));
         out->created_at = stmt_get_real(st, 6);
         out->started_at = stmt_get_real(st, 7);
         out->ended_at = stmt_get_real(st, 8);
@@ -70,8 +71,10 @@ static bool count_executions(struct db *db, const struct job_extent *extent, str
         enum status status;
         double cost = stmt_get_real(st, 4);
         if (!status_parse(stmt_get_text(st, 0), &status)) {
-            ok = err_set(err, ERR_STORE, "an execution of job %s has a status this program does not know (%s): use a newer "
-                         "program", out->id, db_path(db));
+            ok = err_set(err, ERR_STORE,
+                         "an execution of job %s has a status this program does not know (%s): use a newer "
+                         "program",
+                         out->id, db_path(db));
             break;
         }
         out->by_status[status] = stmt_get_int(st, 1);
@@ -85,8 +88,8 @@ static bool count_executions(struct db *db, const struct job_extent *extent, str
     return ok;
 }
 
-/* From a question's last end to the next question's first dispatch. A plan runs question by question, so the question of
- * an attempt follows from its row. */
+/* From a question's last end to the next question's first dispatch. A plan runs question by question, so the question
+ * of an attempt follows from its row. */
 struct gap {
     int64_t question;       /* of the attempts being read; -1: none yet */
     double first, last;     /* of that question: dispatched, ended */

@@ -149,6 +149,7 @@ struct small_plan {
     struct region_table table;
     struct region_spec regions[3];
     struct endpoint_spec endpoints[6];
+    char endpoint_ids[6][32];
     uint32_t positions[6];
     struct plan plan;
     struct source_file files[2];
@@ -161,7 +162,8 @@ static UNUSED void small_plan_init(struct small_plan *p, const char *name, unsig
     static const char *const models[] = {"llama3.2-1b", "org/mistral-7b"};
     *p = (struct small_plan){0};
     for (unsigned i = 0; i < questions; i++) {
-        snprintf(p->question_ids[i], sizeof p->question_ids[i], "q%u", questions - i); /* not in the order of the text */
+        snprintf(p->question_ids[i], sizeof p->question_ids[i], "q%u",
+                 questions - i); /* not in the order of the text */
         p->questions[i] = (struct question){.id = p->question_ids[i], .prompt = STR("What is 2 + 2?")};
     }
     p->questions[0].expected = "\"4\"";
@@ -169,15 +171,24 @@ static UNUSED void small_plan_init(struct small_plan *p, const char *name, unsig
     for (unsigned i = 0; i < ARRAY_LEN(regions); i++)
         p->regions[i].id = regions[i];
     for (unsigned i = 0; i < endpoints; i++) {
-        p->endpoints[i] = (struct endpoint_spec){.index = i, .region = i % 3, .model = models[i / 3]};
+        snprintf(p->endpoint_ids[i], sizeof p->endpoint_ids[i], "%s/%s", regions[i % 3], models[i / 3]);
+        p->endpoints[i] = (struct endpoint_spec){.index = i, .region = i % 3, .id = p->endpoint_ids[i],
+                                                 .model = models[i / 3]};
         p->positions[i] = i;
     }
     p->files[0] = (struct source_file){"job.lua", STR("return {}")};
     p->files[1] = (struct source_file){"questions.lua", STR("return { 'a' }")};
     p->job = (struct job_spec){
-        .name = name, .questions = p->questions, .question_count = questions, .samples = samples, .policy = "sequential",
-        .parameters = "{\"temperature\":0.1}", .submitted_by = "ada", .timeout_us = 600 * INT64_C(1000000),
-        .sources = p->files, .source_count = 2,
+        .name = name,
+        .questions = p->questions,
+        .question_count = questions,
+        .samples = samples,
+        .policy = "sequential",
+        .parameters = "{\"temperature\":0.1}",
+        .submitted_by = "ada",
+        .timeout_us = 600 * INT64_C(1000000),
+        .sources = p->files,
+        .source_count = 2,
     };
     p->table = (struct region_table){
         .source = "return { regions = {} }", .hash = "0123", .endpoints = p->endpoints, .endpoint_count = endpoints,
@@ -203,23 +214,45 @@ static UNUSED void fixture_accept(struct fixture *f, const struct small_plan *p)
 
 static UNUSED struct attempt_began a_beginning(int64_t row, unsigned number)
 {
-    return (struct attempt_began){.row = row, .number = number, .url = "https://host.test/ask", .request = STR("{\"a\":1}"),
-                                  .queued_at = 1000.5, .in_flight = 3, .revision = 1, .first = number == 1};
+    return (struct attempt_began){.row = row,
+                                  .number = number,
+                                  .url = "https://host.test/ask",
+                                  .request = STR("{\"a\":1}"),
+                                  .queued_at = 1000.5,
+                                  .in_flight = 3,
+                                  .revision = 1,
+                                  .first = number == 1};
 }
 
 static UNUSED struct attempt_ended an_end(int64_t row, unsigned number, enum status status)
 {
     return (struct attempt_ended){
-        .row = row, .number = number, .status = status, .class = status == STATUS_FAILED ? CLASS_HTTP_SERVER : CLASS_NONE,
-        .error = status == STATUS_FAILED ? "503" : NULL, .http_status = status == STATUS_FAILED ? 503 : 200,
-        .response = STR("{\"text\":\"4\"}"), .dispatched_at = 1001, .first_byte_at = 1002, .ended_at = 1003,
-        .bytes_in = 20, .bytes_out = 10,
-        .execution = {
-            .status = status, .class = status == STATUS_FAILED ? CLASS_HTTP_SERVER : CLASS_NONE,
-            .error = status == STATUS_FAILED ? "503" : NULL,
-            .answer = status == STATUS_SUCCEEDED ? STR("4") : (struct str){0}, .attempts = number, .posts = number,
-            .revision = 1, .ended_at = 1003, .prompt_tokens = -1, .completion_tokens = -1, .cost = (double)NAN,
-        },
+        .row = row,
+        .number = number,
+        .status = status,
+        .class = status == STATUS_FAILED ? CLASS_HTTP_SERVER : CLASS_NONE,
+        .error = status == STATUS_FAILED ? "503" : NULL,
+        .http_status = status == STATUS_FAILED ? 503 : 200,
+        .response = STR("{\"text\":\"4\"}"),
+        .dispatched_at = 1001,
+        .first_byte_at = 1002,
+        .ended_at = 1003,
+        .bytes_in = 20,
+        .bytes_out = 10,
+        .execution =
+            {
+                .status = status,
+                .class = status == STATUS_FAILED ? CLASS_HTTP_SERVER : CLASS_NONE,
+                .error = status == STATUS_FAILED ? "503" : NULL,
+                .answer = status == STATUS_SUCCEEDED ? STR("4") : (struct str){0},
+                .attempts = number,
+                .posts = number,
+                .revision = 1,
+                .ended_at = 1003,
+                .prompt_tokens = -1,
+                .completion_tokens = -1,
+                .cost = (double)NAN,
+            },
     };
 }
 

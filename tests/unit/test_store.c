@@ -18,9 +18,10 @@ static void accept_writes_every_table(void **state)
     assert_int_equal(f.accepted.first_row, 1);
     assert_int_equal(f.accepted.revision, 1);
 
-    expect_query(f.path, "SELECT id, name, state, policy, timeout_s, revision, submitted_by, started_at, ended_at, planned,"
-                         " json_extract(spec, '$.samples'), json_extract(spec, '$.parameters.temperature'),"
-                         " json_extract(spec, '$.on_missing'), owner_pid > 0 FROM jobs",
+    expect_query(f.path,
+                 "SELECT id, name, state, policy, timeout_s, revision, submitted_by, started_at, ended_at, planned,"
+                 " json_extract(spec, '$.samples'), json_extract(spec, '$.parameters.temperature'),"
+                 " json_extract(spec, '$.on_missing'), owner_pid > 0 FROM jobs",
                  "bias-detection-1|bias-detection|queued|sequential|600|1|ada|-|-|16|2|0.1|wait|1");
     expect_query(f.path, "SELECT job_id, id, position, prompt, expected, metadata FROM questions ORDER BY position",
                  "bias-detection-1|q2|1|What is 2 + 2?|\"4\"|{\"topic\":\"arithmetic\"}\n"
@@ -29,8 +30,9 @@ static void accept_writes_every_table(void **state)
                  "job.lua|return {}\nquestions.lua|return { 'a' }");
     expect_query(f.path, "SELECT revision, hash, source, author, reason FROM region_revisions",
                  "1|0123|return { regions = {} }|operator|job bias-detection-1");
-    expect_query(f.path, "SELECT id, question_id, model_id, region, sample, endpoint, status, class, attempts, posts, hops,"
-                         " cold, revision, queued_at, answer FROM executions WHERE number IN (1, 4, 5, 16) ORDER BY number",
+    expect_query(f.path,
+                 "SELECT id, question_id, model_id, region, sample, endpoint, status, class, attempts, posts, hops,"
+                 " cold, revision, queued_at, answer FROM executions WHERE number IN (1, 4, 5, 16) ORDER BY number",
                  "bias-detection-1.1|q2|llama3.2-1b|us|1|us/llama3.2-1b|pending|-|0|0|0|-|-|-|-\n"
                  "bias-detection-1.4|q2|org/mistral-7b|us|1|us/org/mistral-7b|pending|-|0|0|0|-|-|-|-\n"
                  "bias-detection-1.5|q2|llama3.2-1b|us|2|us/llama3.2-1b|pending|-|0|0|0|-|-|-|-\n"
@@ -111,16 +113,24 @@ static void every_record_kind_round_trips(void **state)
                          " bytes_in, bytes_out, queued_at, dispatched_at, first_byte_at, ended_at, url, result_url,"
                          " served_model, served_region, error, request, response FROM attempts",
                  "j-1.1.1|j-1.1|1|running|-|-|0|1|1|3|-|-|1000.5|-|-|-|https://host.test/ask|-|-|-|-|{\"a\":1}|-");
-    expect_query(f.path, "SELECT status, attempts, posts, cold, revision, queued_at, ended_at FROM executions WHERE row = 1",
+    expect_query(f.path,
+                 "SELECT status, attempts, posts, cold, revision, queued_at, ended_at FROM executions WHERE row = 1",
                  "running|1|1|1|1|1000.5|-");
-    assert_true((double)query_int(f.path, "SELECT CAST(started_at AS INTEGER) + 1 FROM executions WHERE row = 1") >= before);
+    assert_true((double)query_int(f.path, "SELECT CAST(started_at AS INTEGER) + 1 FROM executions WHERE row = 1") >=
+                before);
     expect_query(f.path, "SELECT state, started_at, ended_at FROM jobs", "running|1001|-");
 
-    struct attempt_hopped hop = {.row = 1, .number = 1, .result_url = "https://host.test/r/1", .hops = 2, .http_status = 303,
-                                 .dispatched_at = 1000.75, .first_byte_at = (double)NAN};
+    struct attempt_hopped hop = {.row = 1,
+                                 .number = 1,
+                                 .result_url = "https://host.test/r/1",
+                                 .hops = 2,
+                                 .http_status = 303,
+                                 .dispatched_at = 1000.75,
+                                 .first_byte_at = (double)NAN};
     fixture_wait(&f, f.recorder.attempt_hopped(port, &hop));
-    expect_query(f.path, "SELECT a.status, result_url, a.hops, http_status, dispatched_at, first_byte_at, e.status, e.hops"
-                         " FROM attempts AS a JOIN executions AS e ON e.id = a.execution_id",
+    expect_query(f.path,
+                 "SELECT a.status, result_url, a.hops, http_status, dispatched_at, first_byte_at, e.status, e.hops"
+                 " FROM attempts AS a JOIN executions AS e ON e.id = a.execution_id",
                  "waiting_result|https://host.test/r/1|2|303|1000.75|-|waiting_result|2");
 
     struct attempt_ended end = an_end(1, 1, STATUS_FAILED);
@@ -136,8 +146,9 @@ static void every_record_kind_round_trips(void **state)
     expect_query(f.path, "SELECT status, class, error, http_status, hops, response, served_model, served_region,"
                          " dispatched_at, first_byte_at, ended_at, bytes_in, bytes_out FROM attempts",
                  "failed|http_server|503|503|3|{\"text\":\"4\"}|llama3.2-1b-0613|us-east|1001|-|1003|20|10");
-    expect_query(f.path, "SELECT status, class, error, answer, attempts, posts, hops, started_at, ended_at, prompt_tokens,"
-                         " completion_tokens, cost FROM executions WHERE row = 1",
+    expect_query(f.path,
+                 "SELECT status, class, error, answer, attempts, posts, hops, started_at, ended_at, prompt_tokens,"
+                 " completion_tokens, cost FROM executions WHERE row = 1",
                  "backing_off|http_server|503|-|1|1|3|1001|-|-|-|-");
 
     /* The second try takes the failure off the execution, keeps its first start, and adds a POST. */
@@ -145,8 +156,10 @@ static void every_record_kind_round_trips(void **state)
     began.queued_at = 2000;
     began.revision = 2;
     fixture_wait(&f, f.recorder.attempt_began(port, &began));
-    expect_query(f.path, "SELECT status, class, error, attempts, posts, cold, revision, queued_at, started_at FROM executions"
-                         " WHERE row = 1", "running|-|-|2|2|0|2|1000.5|1001");
+    expect_query(f.path,
+                 "SELECT status, class, error, attempts, posts, cold, revision, queued_at, started_at FROM executions"
+                 " WHERE row = 1",
+                 "running|-|-|2|2|0|2|1000.5|1001");
     end = an_end(1, 2, STATUS_SUCCEEDED);
     end.dispatched_at = 2001;
     end.execution.answer = (struct str){"", 0}; /* the empty text is an answer */
@@ -161,7 +174,8 @@ static void every_record_kind_round_trips(void **state)
     fixture_wait(&f, f.recorder.job_changed(port, &(struct job_changed){"j-1", JOB_PARTIAL, (double)NAN, 3000}));
     expect_query(f.path, "SELECT state, started_at, ended_at FROM jobs", "partial|1001|3000");
     fixture_wait(&f, f.recorder.job_changed(port, &(struct job_changed){"j-1", JOB_RUNNING, (double)NAN, (double)NAN}));
-    expect_query(f.path, "SELECT state, started_at, ended_at FROM jobs", "running|1001|-"); /* resumed: it has not ended */
+    expect_query(f.path, "SELECT state, started_at, ended_at FROM jobs",
+                 "running|1001|-"); /* resumed: it has not ended */
     fixture_remove(&f);
 }
 
@@ -201,7 +215,8 @@ static void rows_are_closed_as_asked(void **state)
         fixture_wait(&f, f.recorder.rows_closed(port, &closed));
         expect_query(f.path, "SELECT group_concat(status) FROM (SELECT status FROM executions WHERE job_id = 'j-1'"
                              " ORDER BY row)", cases[i].expected);
-        assert_int_equal(query_int(f.path, "SELECT count(*) FROM executions WHERE job_id = 'j-2' AND status = 'pending'"), 3);
+        assert_int_equal(
+            query_int(f.path, "SELECT count(*) FROM executions WHERE job_id = 'j-2' AND status = 'pending'"), 3);
         assert_int_equal(query_int(f.path, "SELECT count(*) FROM executions WHERE (status = 'skipped') <>"
                                            " (class IS 'breaker_open' AND error IS 'gone' AND ended_at IS 5000)"), 0);
         fixture_remove(&f);
@@ -224,7 +239,8 @@ static void bytes_that_are_not_text_become_text(void **state)
     end.execution.answer = STR("\xe4\xbd\xa0 \xc3(");
     end.error = "\x80";
     fixture_wait(&f, f.recorder.attempt_ended(f.recorder.ctx, &end));
-    expect_query(f.path, "SELECT response, error FROM attempts", "ok \xef\xbf\xbd\xef\xbf\xbd caf\xc3\xa9|\xef\xbf\xbd");
+    expect_query(f.path, "SELECT response, error FROM attempts",
+                 "ok \xef\xbf\xbd\xef\xbf\xbd caf\xc3\xa9|\xef\xbf\xbd");
     expect_query(f.path, "SELECT answer FROM executions", "\xe4\xbd\xa0 \xef\xbf\xbd(");
     fixture_remove(&f);
 }

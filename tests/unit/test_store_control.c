@@ -111,8 +111,13 @@ static void die_in_the_middle(struct fixture *f)
     fixture_accept(f, &p);
     void *port = f->recorder.ctx;
     struct attempt_ended end = an_end(1, 1, STATUS_SUCCEEDED), failed = an_end(2, 1, STATUS_FAILED);
-    struct attempt_hopped hop = {.row = 3, .number = 1, .result_url = "https://host.test/r", .hops = 1, .http_status = 303,
-                                 .dispatched_at = 1, .first_byte_at = 2};
+    struct attempt_hopped hop = {.row = 3,
+                                 .number = 1,
+                                 .result_url = "https://host.test/r",
+                                 .hops = 1,
+                                 .http_status = 303,
+                                 .dispatched_at = 1,
+                                 .first_byte_at = 2};
     for (int64_t row = 1; row <= 4; row++) {
         struct attempt_began began = a_beginning(row, 1);
         f->recorder.attempt_began(port, &began);

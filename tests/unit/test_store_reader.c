@@ -30,7 +30,8 @@ static void only_reading_is_allowed(void **state)
         {"SELECT 1", true, NULL},
         {"SELECT count(*) FROM executions;", true, NULL},
         {"  -- first\n SELECT 1 ; -- last\n /* really */ ;", true, NULL},
-        {"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT sum(i) FROM n", true, NULL},
+        {"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT sum(i) FROM n", true,
+         NULL},
         {"VALUES (1), (2)", true, NULL},
         {"PRAGMA table_info(jobs)", true, NULL},
         {"SELECT name FROM pragma_table_info('jobs')", true, NULL},
@@ -147,7 +148,8 @@ struct model {
     int count;
 };
 
-static void record_random_attempt(struct fixture *f, struct rng *rng, struct model *m, int i, unsigned number, bool last)
+static void record_random_attempt(struct fixture *f, struct rng *rng, struct model *m, int i, unsigned number,
+                                  bool last)
 {
     struct model_row *row = &m->rows[i];
     struct attempt_began began = a_beginning(f->accepted.first_row + i, number);
@@ -162,7 +164,8 @@ static void record_random_attempt(struct fixture *f, struct rng *rng, struct mod
 
     static const enum status ends[] = {STATUS_SUCCEEDED, STATUS_FAILED, STATUS_CANCELLED};
     row->status = last ? ends[rng_next(rng) % 3] : STATUS_BACKING_OFF;
-    row->class = row->status == STATUS_FAILED ? (enum failure_class)(1 + rng_next(rng) % (CLASS_COUNT - 1)) : CLASS_NONE;
+    row->class =
+        row->status == STATUS_FAILED ? (enum failure_class)(1 + rng_next(rng) % (CLASS_COUNT - 1)) : CLASS_NONE;
     row->hops += (int64_t)(rng_next(rng) % 3);
     row->cost = rng_next(rng) % 4 == 0 ? (double)NAN : (double)(rng_next(rng) % 1000) / 64;
     struct attempt_ended end = an_end(f->accepted.first_row + i, number, STATUS_FAILED);

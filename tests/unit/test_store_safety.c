@@ -376,7 +376,8 @@ static void a_kill_loses_nothing_that_was_reported(void **state)
         int64_t kept = query_int(f.path, "SELECT count(*) FROM attempts");
         assert_true(kept >= (int64_t)reported);
         /* Nothing of what is there came after something that is missing. */
-        assert_int_equal(query_int(f.path, "SELECT max((row / 1024 - 1) + (row % 1024 - 1) * 384) + 1 FROM attempts"), kept);
+        assert_int_equal(query_int(f.path, "SELECT max((row / 1024 - 1) + (row % 1024 - 1) * 384) + 1 FROM attempts"),
+                         kept);
         assert_int_equal(query_int(f.path, "SELECT sum(attempts) FROM (SELECT attempts FROM executions)"), kept);
         if (!store_close(f.store, &err))
             fail_msg("%s", err.text);
