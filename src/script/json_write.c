@@ -47,20 +47,6 @@ static void write_number(struct writer *w, int index)
     buf_add(w->out, text, (size_t)len);
 }
 
-static void write_string(struct writer *w, const char *ptr, size_t len)
-{
-    size_t i = 0;
-    while (i < len && (unsigned char)ptr[i] >= ' ' && (unsigned char)ptr[i] < 0x7F && ptr[i] != '"' && ptr[i] != '\\')
-        i++;
-    if (i < len) {
-        text_add_json(w->out, (struct str){ptr, len});
-        return;
-    }
-    buf_addc(w->out, '"');
-    buf_add(w->out, ptr, len);
-    buf_addc(w->out, '"');
-}
-
 static bool is_marked_array(lua_State *L, int index)
 {
     if (!lua_getmetatable(L, index))
@@ -82,9 +68,9 @@ static lua_Integer array_length(struct writer *w, int index)
         lua_pop(L, 1);
         lua_Integer i = lua_isinteger(L, -1) ? lua_tointeger(L, -1) : 0;
         if (i < 1) {
-            if (count || marked || lua_type(L, -1) != LUA_TSTRING)
-                refuse(w, count || marked ? "a table of both list items and names"
-                                          : "a table with a key that is neither a name nor a list position");
+            if (marked || lua_type(L, -1) != LUA_TSTRING)
+                refuse(w, marked ? "a table of both list items and names"
+                                 : "a table with a key that is neither a name nor a list position");
             lua_pop(L, 1);
             return -1;
         }
@@ -116,7 +102,7 @@ static void write_member(struct writer *w, struct str key, bool first)
     if (!first)
         buf_addc(w->out, ',');
     w->keys[w->depth - 1] = key.ptr;
-    write_string(w, key.ptr, key.len);
+    text_add_json(w->out, key);
     buf_addc(w->out, ':');
     write_value(w, lua_gettop(w->L));
 }
@@ -206,9 +192,9 @@ static void write_value(struct writer *w, int index)
         write_number(w, index);
         break;
     case LUA_TSTRING: {
-        size_t len;
-        const char *ptr = lua_tolstring(w->L, index, &len);
-        write_string(w, ptr, len);
+        struct str text;
+        text.ptr = lua_tolstring(w->L, index, &text.len);
+        text_add_json(w->out, text);
         break;
     }
     case LUA_TTABLE:
