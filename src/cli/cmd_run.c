@@ -285,6 +285,11 @@ static bool run_job(struct run *r, struct err *err)
         .watcher = {.ctx = r, .accepted = accepted, .refused = refused, .ended = ended, .event = observe,
                     .control = control, .store_failed = store_failed},
     };
+    /* A job that does not fit the table is refused before there is a database. */
+    struct plan *plan = plan_make(job_file_spec(r->inputs.file), r->inputs.table, err);
+    if (!plan)
+        return false;
+    plan_free(plan);
     r->session = session_new(r->inputs.table, &options, err);
     if (!r->session)
         return false;

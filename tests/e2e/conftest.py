@@ -183,7 +183,7 @@ class Fleet:
         """A table without the scaled times: deadlines that no slow machine meets, quick retries.
 
         `region` and `model` give further keys for each, by "region" or "region/model"."""
-        defaults = dict(deadline="100s", hop="100s", connect="20s", slots=1, breaker=False,
+        defaults = dict(deadline="300s", hop="200s", connect="20s", slots=1, breaker=False,
                         retry=dict(attempts=4, base="5ms", cap="20ms"))
         defaults.update(top.pop("defaults", {}))
         regions = {}

@@ -49,7 +49,7 @@ QUICK = dict(attempts=4, base="5ms", cap="20ms")
 
 def table(endpoints, limits=None, groups=None, region=None, **defaults):
     """A region table: { "us/m": URL or keys }. Deadlines that no slow machine meets, and quick retries."""
-    usual = dict(deadline="100s", hop="100s", connect="20s", breaker=False, warm=False, poll="5ms", retry=QUICK)
+    usual = dict(deadline="300s", hop="200s", connect="20s", breaker=False, warm=False, poll="5ms", retry=QUICK)
     usual.update(defaults)
     regions = {}
     for name, keys in endpoints.items():

@@ -294,7 +294,7 @@ def test_served_model(canvass, server, write, served, ok):
 def test_no_answer_in_time(canvass, server, write, which, words):
     """The request was sent, so it may have run: one POST, the deadline named, the connection closed."""
     origin = server(lambda r: r.hang())
-    result = ask(canvass, write, origin, **{"deadline": "100s", "hop": "100s", which: "300ms"})
+    result = ask(canvass, write, origin, **{which: "300ms"})
     assert result.status == 1, result
     row, = executions(canvass)
     assert (row["class"], row["posts"]) == ("timeout", 1) and words in row["error"] and "300" in row["error"]
