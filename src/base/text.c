@@ -4,6 +4,7 @@
 #include <wchar.h>
 
 #include "base/defs.h"
+#include "base/word.h"
 
 static const struct str REPLACEMENT = {"\xEF\xBF\xBD", 3};
 static const struct str ELLIPSIS = {"\xE2\x80\xA6", 3};
@@ -211,6 +212,10 @@ void text_add_json(struct buf *out, struct str s)
     size_t from = 0, i = 0;
     buf_addc(out, '"');
     while (i < s.len) {
+        if (s.len - i >= sizeof(uint64_t) && word_is_plain(word_load(s.ptr + i))) {
+            i += sizeof(uint64_t);
+            continue;
+        }
         size_t size = decode(s.ptr + i, s.len - i, &c);
         if (size && !is_control(c) && c != '"' && c != '\\') {
             i += size;

@@ -29,7 +29,7 @@ static int encode(lua_State *L)
     luaL_checkany(L, 1);
     struct buf *out = &script_of(L)->json_out;
     buf_clear(out);
-    json_add(L, 1, out, false);
+    json_add(L, 1, out, false, NULL);
     lua_pushlstring(L, buf_str(out).ptr, out->len);
     return 1;
 }
@@ -90,7 +90,7 @@ bool script_push_json(struct script *s, struct str json, struct err *err)
 static int add_protected(lua_State *L)
 {
     const struct transfer *t = lua_touserdata(L, 2);
-    json_add(L, 1, t->out, true);
+    json_add(L, 1, t->out, true, NULL);
     return 0;
 }
 

@@ -9,9 +9,12 @@ struct writer {
     lua_State *L;
     struct buf *out;
     bool sorted;
+    struct json_holes *holes; /* NULL: none are allowed */
     unsigned depth;
     const char *keys[JSON_DEPTH + 1]; /* where we are, for errors; NULL: in an array */
 };
+
+const char json_hole = 0;
 
 static void write_value(struct writer *w, int index);
 
@@ -127,11 +130,13 @@ static int compare_keys(const void *a, const void *b)
 
 static void write_sorted(struct writer *w, int index)
 {
+    enum { FEW = 16 };
     lua_State *L = w->L;
+    int top = lua_gettop(L);
     size_t count = 0;
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
         count++;
-    struct str *keys = lua_newuserdatauv(L, count * sizeof *keys, 0);
+    struct str few[FEW], *keys = count <= FEW ? few : lua_newuserdatauv(L, count * sizeof *keys, 0);
     size_t i = 0;
     for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
         keys[i++] = member_key(w, -2);
@@ -142,7 +147,7 @@ static void write_sorted(struct writer *w, int index)
         write_member(w, keys[i], i == 0);
         lua_pop(L, 1);
     }
-    lua_pop(L, 1);
+    lua_settop(L, top);
 }
 
 static void write_object(struct writer *w, int index)
@@ -172,6 +177,18 @@ static void write_table(struct writer *w, int index)
     w->depth--;
 }
 
+static void write_light(struct writer *w, const void *mark)
+{
+    if (!mark)
+        buf_adds(w->out, "null");
+    else if (mark != &json_hole || !w->holes)
+        refuse(w, "a userdata");
+    else if (w->holes->count == JSON_HOLES)
+        refuse(w, "the same text in more than 8 places");
+    else
+        w->holes->at[w->holes->count++] = w->out->len;
+}
+
 static void write_value(struct writer *w, int index)
 {
     enum { VALUE_STEPS = 4 };
@@ -181,9 +198,7 @@ static void write_value(struct writer *w, int index)
         buf_adds(w->out, "null");
         break;
     case LUA_TLIGHTUSERDATA:
-        if (lua_touserdata(w->L, index))
-            refuse(w, "a userdata");
-        buf_adds(w->out, "null");
+        write_light(w, lua_touserdata(w->L, index));
         break;
     case LUA_TBOOLEAN:
         buf_adds(w->out, lua_toboolean(w->L, index) ? "true" : "false");
@@ -208,9 +223,20 @@ static void write_value(struct writer *w, int index)
     sandbox_charge(w->L, w->depth ? VALUE_STEPS : w->out->len - before);
 }
 
-void json_add(lua_State *L, int index, struct buf *out, bool sorted)
+void json_add(lua_State *L, int index, struct buf *out, bool sorted, struct json_holes *holes)
 {
-    struct writer w = {.L = L, .out = out, .sorted = sorted};
+    struct writer w = {.L = L, .out = out, .sorted = sorted, .holes = holes};
     luaL_checkstack(L, 10, NULL);
     write_value(&w, lua_absindex(L, index));
+}
+
+void json_fill(struct buf *out, struct str text, const struct json_holes *holes, struct str filling)
+{
+    size_t from = 0;
+    for (unsigned i = 0; i < holes->count; i++) {
+        buf_add(out, text.ptr + from, holes->at[i] - from);
+        text_add_json(out, filling);
+        from = holes->at[i];
+    }
+    buf_add(out, text.ptr + from, text.len - from);
 }

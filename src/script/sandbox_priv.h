@@ -80,6 +80,15 @@ enum { JSON_DEPTH = 100 };
 void json_push_array_metatable(lua_State *L);                /* what marks a table as an array, even when it is empty */
 int json_open(lua_State *L);                                 /* leaves the module on the stack */
 void json_push(lua_State *L, struct str text);
-void json_add(lua_State *L, int index, struct buf *out, bool sorted); /* also from a coroutine's state */
+/* The same without raising for malformed JSON: false then, and nothing pushed. (It still raises, out of memory or time.) */
+bool json_try(lua_State *L, struct str text, struct err *err);
+
+/* What is written may have holes, where the light userdata &json_hole stands, for texts that are not known yet. */
+enum { JSON_HOLES = 8 };
+extern const char json_hole;
+struct json_holes { size_t at[JSON_HOLES]; unsigned count; };
+/* Sorted: names in the order of their bytes. holes: NULL when there may be none. */
+void json_add(lua_State *L, int index, struct buf *out, bool sorted, struct json_holes *holes);
+void json_fill(struct buf *out, struct str text, const struct json_holes *holes, struct str filling);
 
 #endif

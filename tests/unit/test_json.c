@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -48,6 +49,127 @@ static void test_round_trips(void **state)
         lua_pop(script_state(s), 1);
         assert_int_equal(lua_gettop(script_state(s)), 0);
     }
+    buf_done(&out);
+    script_free(s);
+}
+
+/* Short numbers are not read by strtod: they must be what it gives, to the last bit. */
+static void test_numbers_like_strtod(void **state)
+{
+    (void)state;
+    struct script *s = fresh();
+    lua_State *L = script_state(s);
+    struct rng rng;
+    rng_seed(&rng, 3);
+    for (unsigned round = 0; round < 20000; round++) {
+        char text[64];
+        struct err err;
+        unsigned whole = 1 + (unsigned)(rng_next(&rng) % 10), fraction = (unsigned)(rng_next(&rng) % 10);
+        int len = rng_next(&rng) % 2 ? snprintf(text, 2, "-") : 0;
+        text[len++] = (char)('1' + rng_next(&rng) % 9);
+        for (unsigned i = 1; i < whole; i++)
+            text[len++] = (char)('0' + rng_next(&rng) % 10);
+        if (fraction)
+            text[len++] = '.';
+        for (unsigned i = 0; i < fraction; i++)
+            text[len++] = (char)('0' + rng_next(&rng) % 10);
+        if (rng_next(&rng) % 8 == 0)
+            len += snprintf(text + len, 8, "e%d", (int)(rng_next(&rng) % 40) - 20);
+        text[len] = '\0';
+        assert_true(script_push_json(s, str_from(text), &err));
+        bool integral = !strpbrk(text, ".e");
+        assert_true(lua_isinteger(L, -1) == integral);
+        if (lua_tonumber(L, -1) != strtod(text, NULL) || (integral && lua_tointeger(L, -1) != atoll(text)))
+            fail_msg("%s is read as %.17g", text, lua_tonumber(L, -1));
+        lua_pop(L, 1);
+    }
+    assert_true(script_push_json(s, STR("-0.0"), NULL));
+    assert_true(1 / lua_tonumber(L, -1) < 0);
+    script_free(s);
+}
+
+/* Tables of few and of many members are made in two ways. */
+static void test_tables_of_any_size(void **state)
+{
+    (void)state;
+    struct script *s = fresh();
+    lua_State *L = script_state(s);
+    struct buf list, object, out;
+    buf_init(&list, 10000);
+    buf_init(&object, 10000);
+    buf_init(&out, 10000);
+    for (unsigned size = 1; size < 70; size++) {
+        buf_addf(&list, "%c[%u]", size == 1 ? '[' : ',', size);
+        buf_addf(&object, "%c\"k%03u\":{\"v\":%u}", size == 1 ? '{' : ',', size, size);
+        const struct { struct buf *text; char end; } both[] = {{&list, ']'}, {&object, '}'}};
+        for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+            struct err err;
+            struct buf *text = both[i].text;
+            buf_addc(text, both[i].end);
+            assert_true(script_push_json(s, buf_str(text), &err));
+            buf_clear(&out);
+            assert_true(script_add_json(s, -1, &out, &err));
+            assert_string_equal(out.ptr, text->ptr);
+            lua_pop(L, 1);
+            assert_int_equal(lua_gettop(L), 0);
+            assert_false(script_push_json(s, (struct str){text->ptr, text->len - 1}, &err));
+            assert_int_equal(lua_gettop(L), 0);
+            text->ptr[--text->len] = '\0';
+        }
+        /* The last of one name counts, wherever the first one was. */
+        char again[16];
+        struct err err;
+        size_t len = object.len;
+        buf_addf(&object, ",\"k%03u\":7}", 1 + size / 2);
+        assert_true(script_push_json(s, buf_str(&object), &err));
+        snprintf(again, sizeof again, "k%03u", 1 + size / 2);
+        lua_pushstring(L, again);
+        lua_rawget(L, -2);
+        assert_int_equal(lua_tointeger(L, -1), 7);
+        lua_pop(L, 2);
+        object.len = len;
+    }
+    buf_done(&list);
+    buf_done(&object);
+    buf_done(&out);
+    script_free(s);
+}
+
+/* Strings are looked at eight bytes at a time: what matters may stand anywhere in them. */
+static void test_marks_anywhere_in_strings(void **state)
+{
+    (void)state;
+    static const struct { const char *raw, *json; } marks[] = {
+        {"\"", "\\\""}, {"\\", "\\\\"}, {"\n", "\\n"}, {"\x1f", "\\u001f"}, {"\x7f", "\\u007f"}, {"\x80", "\xEF\xBF\xBD"},
+        {"\xff", "\xEF\xBF\xBD"}, {"\xC3\xBC", "\xC3\xBC"}, {"\xC2\x80", "\\u0080"}, {"!", "!"}, {"~", "~"}, {" ", " "},
+    };
+    struct script *s = fresh();
+    lua_State *L = script_state(s);
+    struct buf raw, json, out;
+    buf_init(&raw, 1000);
+    buf_init(&json, 1000);
+    buf_init(&out, 1000);
+    for (size_t at = 0; at < 20; at++)
+        for (size_t i = 0; i < ARRAY_LEN(marks); i++)
+            for (size_t after = 0; after < 20; after++) {
+                buf_clear(&raw);
+                buf_clear(&json);
+                buf_clear(&out);
+                buf_addf(&raw, "%.*s%s%.*s", (int)at, "abcdefghijklmnopqrst", marks[i].raw, (int)after,
+                         "ABCDEFGHIJKLMNOPQRST");
+                buf_addf(&json, "\"%.*s%s%.*s\"", (int)at, "abcdefghijklmnopqrst", marks[i].json, (int)after,
+                         "ABCDEFGHIJKLMNOPQRST");
+                lua_pushlstring(L, raw.ptr, raw.len);
+                assert_true(script_add_json(s, -1, &out, NULL));
+                assert_string_equal(out.ptr, json.ptr);
+                lua_pop(L, 1);
+                assert_true(script_push_json(s, buf_str(&json), NULL));
+                if (marks[i].json[0] != '\xEF')
+                    assert_string_equal(lua_tostring(L, -1), raw.ptr);
+                lua_pop(L, 1);
+            }
+    buf_done(&raw);
+    buf_done(&json);
     buf_done(&out);
     script_free(s);
 }
@@ -244,6 +366,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trips),
+        cmocka_unit_test(test_numbers_like_strtod),
+        cmocka_unit_test(test_tables_of_any_size),
+        cmocka_unit_test(test_marks_anywhere_in_strings),
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_depth),
         cmocka_unit_test(test_size),

@@ -1,0 +1,34 @@
+/* word.h -- looking at eight bytes of text at once, for loops that skip what is plain. */
+#ifndef BASE_WORD_H
+#define BASE_WORD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+#define WORD_ONES UINT64_C(0x0101010101010101)
+#define WORD_HIGHS (WORD_ONES * 0x80)
+
+static inline uint64_t word_load(const char *at) /* eight bytes, aligned or not */
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return word;
+}
+
+static inline bool word_has(uint64_t word, char c)
+{
+    uint64_t zeros = word ^ WORD_ONES * (unsigned char)c;
+    return (zeros - WORD_ONES) & ~zeros & WORD_HIGHS;
+}
+
+/* ASCII without controls, quotes and backslashes: what stands in JSON as it is. A borrow or carry into the
+ * next byte comes only from a byte that is not plain itself. */
+static inline bool word_is_plain(uint64_t word)
+{
+    uint64_t quotes = (word ^ WORD_ONES * '"') - WORD_ONES, slashes = (word ^ WORD_ONES * '\\') - WORD_ONES;
+    uint64_t controls = word - WORD_ONES * ' ', deletes = word + WORD_ONES;
+    return !((word | quotes | slashes | controls | deletes) & WORD_HIGHS);
+}
+
+#endif
