@@ -94,9 +94,14 @@ static bool is_dated(const char *asked, const char *served)
            is_date(served + len + 1);
 }
 
+static bool is_served_as(const char *asked, const char *served)
+{
+    return strcasecmp(asked, served) == 0 || is_dated(asked, served);
+}
+
 bool endpoint_served_model_ok(const struct endpoint_spec *e, const char *served)
 {
-    if (!served || !*served || strcasecmp(e->model, served) == 0 || is_dated(e->model, served))
+    if (!served || !*served || is_served_as(e->model, served) || (e->sent_as && is_served_as(e->sent_as, served)))
         return true;
     for (size_t i = 0; i < e->serves_count; i++)
         if (strcasecmp(e->serves[i], served) == 0)

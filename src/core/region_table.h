@@ -50,6 +50,7 @@ struct endpoint_spec {
     const char *paused;         /* the reason, NULL: not paused (its region's pause included) */
     const struct header *headers;
     size_t header_count;        /* the adapter's own first, then the table's */
+    const char *sent_as;        /* its name at the provider, where that is another; NULL: model */
     const char *const *serves;  /* further names under which this model answers */
     size_t serves_count;
     const char *const *origins; /* other origins a redirect may lead to: "https://host[:port]" */

@@ -167,22 +167,16 @@ static bool find_adapter(struct table_build *b, const struct place *at, const st
     }
 }
 
-/* The name a model has at its provider is one it answers by. */
-static bool add_sent_name(struct table_build *b, struct table_keys *k, struct table_option option)
+/* The name a model has at its provider: what the endpoint is really asked for, so it may answer by it. */
+static bool take_sent_name(struct table_build *b, struct table_keys *k, struct table_option option)
 {
     struct err why;
     lua_State *L = script_state(b->script);
     if (!script_push_json(b->script, str_from(option.json), &why))
         return err_set(b->err, ERR_CONFIG, "%s (%s)", why.text, b->file);
-    const char *name = lua_type(L, -1) == LUA_TSTRING ? arena_strdup(&b->table->arena, lua_tostring(L, -1)) : NULL;
+    if (lua_type(L, -1) == LUA_TSTRING)
+        k->spec.sent_as = arena_strdup(&b->table->arena, lua_tostring(L, -1));
     lua_pop(L, 1);
-    if (name) {
-        const char **serves = arena_alloc(&b->table->arena, (k->spec.serves_count + 1) * sizeof *serves);
-        if (k->spec.serves_count)
-            memcpy(serves, k->spec.serves, k->spec.serves_count * sizeof *serves);
-        serves[k->spec.serves_count++] = name;
-        k->spec.serves = serves;
-    }
     return true;
 }
 
@@ -203,7 +197,7 @@ static bool check_options(struct table_build *b, const struct place *at, const s
         return err_set(b->err, ERR_CONFIG, "options are too long (%s: %s): keep them below %zu bytes", b->file, f->path,
                        b->scratch.max);
     for (size_t i = 0; i < k->option_count; i++)
-        if (strcmp(k->options[i].name, "send_model") == 0 && !add_sent_name(b, k, k->options[i]))
+        if (strcmp(k->options[i].name, "send_model") == 0 && !take_sent_name(b, k, k->options[i]))
             return false;
     if (adapters_check_options(b->adapters, k->spec.adapter_slot, k->options_json, &fault, &why))
         return true;

@@ -67,17 +67,18 @@ static void a_model_is_known_by_its_name_date_or_list(void **state)
 {
     (void)state;
     static const char *const serves[] = {"my-deployment"};
-    struct endpoint_spec e = {.model = "gpt-4o", .serves = serves, .serves_count = 1};
+    struct endpoint_spec e = {.model = "gpt-4o", .sent_as = "org/four", .serves = serves, .serves_count = 1};
     static const char *const good[] = {
         NULL, "", "gpt-4o", "GPT-4o", "gpt-4o-2024-07-18", "gpt-4o-20240718", "gpt-4o-0613", "gpt-4o@20240718",
         "gpt-4o@0101",
-        "my-deployment", "My-Deployment",
+        "my-deployment", "My-Deployment", "org/four", "org/four-2024-07-18",
     };
     static const char *const bad[] = {
         "gpt-4", "gpt-4o-mini", "gpt-4o-mini-2024-07-18", "gpt-4o-", "gpt-4o-2024-13-18", "gpt-4o-2024-07-32",
         "gpt-4o-20240000",
         "gpt-4o-1324", "gpt-4o-0600", "gpt-4o-2048", "gpt-4o-7000", "gpt-4o-061", "gpt-4o-06130", "gpt-4o_0613",
         "gpt-4o-2024/07/18", "gpt-4o-21000718", "gpt-4o-2024-07-18x", "x-gpt-4o", "my-deployment-0613", "gpt-4o 0613",
+        "org/four-mini",
     };
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         if (!endpoint_served_model_ok(&e, good[i]))

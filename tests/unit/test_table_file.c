@@ -506,8 +506,11 @@ static void test_sent_name_is_served(void **state)
 {
     (void)state;
     struct region_table *t = good(ENDPOINT("serves = { 'x' }, options = { send_model = 'meta/Llama' }"));
-    assert_int_equal(t->endpoints[0].serves_count, 2);
-    assert_string_equal(t->endpoints[0].serves[1], "meta/Llama");
+    assert_int_equal(t->endpoints[0].serves_count, 1);
+    assert_string_equal(t->endpoints[0].sent_as, "meta/Llama");
+    assert_true(endpoint_served_model_ok(&t->endpoints[0], "meta/Llama"));
+    assert_true(endpoint_served_model_ok(&t->endpoints[0], "x"));
+    assert_false(endpoint_served_model_ok(&t->endpoints[0], "meta/Other"));
     region_table_unref(t);
 }
 
