@@ -140,11 +140,21 @@ struct identity {
     int64_t application_id, version, tables;
 };
 
-static bool identify(struct db *db, struct identity *out, struct err *err)
+static bool read_identity(struct db *db, struct identity *out, struct err *err)
 {
     return db_int(db, "PRAGMA application_id", &out->application_id, err) &&
            db_int(db, "PRAGMA user_version", &out->version, err) &&
            db_int(db, "SELECT count(*) FROM sqlite_schema", &out->tables, err);
+}
+
+/* In one transaction: half of it from before another process creates the tables and half from after is nobody's. */
+static bool identify(struct db *db, struct identity *out, struct err *err)
+{
+    if (!db_exec(db, "BEGIN", err))
+        return false;
+    bool ok = read_identity(db, out, err);
+    db_rollback(db);
+    return ok;
 }
 
 static bool refuse_newer(struct db *db, const struct identity *id, struct err *err)
@@ -179,7 +189,7 @@ static bool migrate_locked(struct db *db, struct err *err)
     struct identity id;
     if (!db_begin(db, err))
         return false;
-    if (identify(db, &id, err) && migrate(db, id.version, err))
+    if (read_identity(db, &id, err) && migrate(db, id.version, err))
         return db_commit(db, err);
     db_rollback(db);
     return false;

@@ -72,6 +72,7 @@ bool reader_sql(struct reader *r, const char *sql, const char *const *bind, int 
 struct job_summary {       /* counted from rows, never kept */
     char id[128], name[128], policy[64], owner[64], submitted_by[64];
     enum job_state state;
+    bool owner_gone;       /* it has not ended, and the process that ran it is not there any more */
     double created_at, started_at, ended_at, timeout_s; /* NAN: NULL */
     int64_t revision, planned, by_status[STATUS_COUNT], posts, hops, attempts;
     int64_t max_in_flight;
@@ -98,7 +99,8 @@ bool reader_executions(struct reader *r, const struct execution_filter *f, reade
 bool store_request_cancel(const char *path, const char *job_id, const char *author, const char *reason, int *alive_pid,
                           bool *changed, struct err *err);
 
-/* Looks, on the reader thread and at most twice a second, for control requests of the job; request() runs from store_poll(). */
+/* Looks, on the reader thread and at most twice a second, for control requests of the job; request() runs from
+ * store_poll(), and no more once the recorder was given the job's end. */
 void store_watch_control(struct store *s, const char *job_id,
                          void (*request)(void *ctx, const char *action, const char *author, const char *reason), void *ctx);
 

@@ -7,12 +7,14 @@
 
 #include "base/mem.h"
 #include "store/lookup.h"
+#include "store/owner.h"
 #include "store/reader_internal.h"
 #include "store/schema.h"
 
 static const char job_sql[] =
     "SELECT id, name, policy, coalesce(owner, ''), coalesce(submitted_by, ''), state, created_at, started_at, ended_at,"
-    " timeout_s, revision, first_row, planned, (SELECT count(*) FROM questions WHERE job_id = jobs.id)"
+    " timeout_s, revision, first_row, planned, (SELECT count(*) FROM questions WHERE job_id = jobs.id),"
+    " owner_pid, owner_start, owner_boot"
     " FROM jobs WHERE id = ?1";
 static const char executions_sql[] = "SELECT status, count(*), sum(posts), sum(hops), sum(cost) FROM executions WHERE "
                                      "row >= ?1 AND row < ?2 GROUP BY status";
@@ -22,6 +24,13 @@ static const char attempts_sql[] =
 static void copy_text(char *out, size_t size, const char *text)
 {
     snprintf(out, size, "%s", text ? text : "");
+}
+
+static bool read_owner_gone(struct stmt *st, enum job_state state)
+{
+    struct owner owner = {.pid = stmt_get_int(st, 14), .start = stmt_get_int(st, 15)};
+    copy_text(owner.boot, sizeof owner.boot, stmt_get_text(st, 16));
+    return !job_state_is_final(state) && !owner_alive(&owner);
 }
 
 struct job_extent {
@@ -48,6 +57,8 @@ static bool read_job(struct db *db, const char *job_id, struct job_summary *out,
         if (!job_state_parse(stmt_get_text(st, 5), &out->state))
             ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
                          job_id, db_path(db));
+        else
+            out->owner_gone = read_owner_gone(st, out->state);
         out->created_at = stmt_get_real(st, 6);
         out->started_at = stmt_get_real(st, 7);
         out->ended_at = stmt_get_real(st, 8);

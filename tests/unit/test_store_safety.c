@@ -250,6 +250,7 @@ static pid_t run_child(int (*run)(struct fixture *f, int out), struct fixture *f
     pid_t pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
+        setenv("CMOCKA_TEST_ABORT", "1", 1); /* a failed check must not go on with the next test in here */
         close(ends[0]);
         _exit(run(f, ends[1]));
     }
@@ -273,17 +274,31 @@ static uint64_t record_nth(struct fixture *f, uint64_t i, uint64_t rows)
     return f->recorder.attempt_began(f->recorder.ctx, &began);
 }
 
-enum { JOBS_EACH = 8, RECORDS_EACH = 40, WRITERS = 4 };
+enum { JOBS_EACH = 8, CREATIONS = 25, RECORDS_EACH = 40, WRITERS = 4 };
+
+/* In a child: waits until the parent says so, over what becomes the wake descriptor. */
+static void open_with_others(struct fixture *f)
+{
+    char go;
+    if (read(f->wake_fd, &go, 1) < 0)
+        _exit(1);
+    f->wake_fd = eventfd(0, EFD_CLOEXEC);
+    fixture_open(f);
+}
+
+static int only_create(struct fixture *f, int out)
+{
+    (void)out;
+    open_with_others(f);
+    fixture_close(f);
+    return f->failures;
+}
 
 static int write_beside_others(struct fixture *f, int out)
 {
     struct small_plan p;
-    char go;
     (void)out;
-    if (read(f->wake_fd, &go, 1) < 0) /* until the parent says so; then it is replaced */
-        return 1;
-    f->wake_fd = eventfd(0, 0);
-    fixture_open(f);
+    open_with_others(f);
     small_plan_init(&p, "shared", 2, 1, 6);
     for (int i = 0; i < JOBS_EACH; i++) {
         fixture_accept(f, &p);
@@ -297,19 +312,15 @@ static int write_beside_others(struct fixture *f, int out)
     return f->failures;
 }
 
-/* All start at once on a file that does not exist yet: one creates it, none loses anything, no id is given twice. */
-static void processes_share_a_file(void **state)
+static void run_at_once(struct fixture *f, int (*run)(struct fixture *f, int out))
 {
-    (void)state;
-    struct fixture f;
     int go[2], ends[WRITERS];
     pid_t pids[WRITERS];
-    fixture_folder(&f);
     assert_int_equal(pipe(go), 0);
-    struct fixture child = f;
+    struct fixture child = *f;
     child.wake_fd = go[0];
     for (int i = 0; i < WRITERS; i++)
-        pids[i] = run_child(write_beside_others, &child, &ends[i]);
+        pids[i] = run_child(run, &child, &ends[i]);
     assert_int_equal(write(go[1], "1234", WRITERS), WRITERS);
     for (int i = 0; i < WRITERS; i++) {
         expect_exit(pids[i], 0);
@@ -317,6 +328,28 @@ static void processes_share_a_file(void **state)
     }
     close(go[0]);
     close(go[1]);
+}
+
+/* On a file that does not exist yet. One of them makes the tables, and none takes the file for something else. */
+static void processes_create_a_file_at_once(void **state)
+{
+    (void)state;
+    for (int i = 0; i < CREATIONS; i++) {
+        struct fixture f;
+        fixture_folder(&f);
+        run_at_once(&f, only_create);
+        assert_int_equal(query_int(f.path, "SELECT count(*) FROM jobs"), 0);
+        fixture_remove(&f);
+    }
+}
+
+/* None loses anything, and no id is given twice. */
+static void processes_share_a_file(void **state)
+{
+    (void)state;
+    struct fixture f;
+    fixture_folder(&f);
+    run_at_once(&f, write_beside_others);
     assert_int_equal(query_int(f.path, "SELECT count(DISTINCT id) FROM jobs"), WRITERS * JOBS_EACH);
     assert_int_equal(query_int(f.path, "SELECT max(number) FROM jobs"), WRITERS * JOBS_EACH);
     assert_int_equal(query_int(f.path, "SELECT count(*) FROM executions"), WRITERS * JOBS_EACH * 12);
@@ -480,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_read_only_place_is_refused),
         cmocka_unit_test(damage_is_told),
         cmocka_unit_test(a_lock_held_too_long_is_an_error),
+        cmocka_unit_test(processes_create_a_file_at_once),
         cmocka_unit_test(processes_share_a_file),
         cmocka_unit_test(a_kill_loses_nothing_that_was_reported),
         cmocka_unit_test(a_full_disk_is_told_once_and_leaves_no_half),
