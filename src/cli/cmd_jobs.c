@@ -14,7 +14,7 @@ enum { OUTPUT_BYTES = 256 << 20 };
 struct listing {
     struct table *table;
     cJSON *array;
-    int64_t count;
+    int64_t count, abandoned;
 };
 
 static bool add_json(void *ctx, const struct job_summary *job)
@@ -28,7 +28,7 @@ static void add_started_and_took(struct table *t, const struct job_summary *job)
 {
     char text[DURATION_TEXT];
     table_text(t, isnan(job->started_at) ? "-" : unix_format(job->started_at, text));
-    double until = isnan(job->ended_at) && job->state == JOB_RUNNING ? unix_now_s() : job->ended_at;
+    double until = isnan(job->ended_at) && job->state == JOB_RUNNING && !job->owner_gone ? unix_now_s() : job->ended_at;
     if (isnan(job->started_at) || isnan(until))
         table_text(t, "-");
     else
@@ -41,12 +41,13 @@ static bool add_row(void *ctx, const struct job_summary *job)
     int64_t open = job->by_status[STATUS_PENDING] + job->by_status[STATUS_RUNNING] +
                    job->by_status[STATUS_WAITING_RESULT] + job->by_status[STATUS_BACKING_OFF];
     table_text(l->table, job->id);
-    table_text(l->table, job_state_name(job->state));
+    table_cellf(l->table, "%s%s", job_state_name(job->state), job->owner_gone ? " (its process is gone)" : "");
     table_cellf(l->table, "%lld/%lld", (long long)job->by_status[STATUS_SUCCEEDED], (long long)job->planned);
     table_cellf(l->table, "%lld", (long long)(job->planned - open - job->by_status[STATUS_SUCCEEDED]));
     table_cellf(l->table, "%lld", (long long)job->posts);
     add_started_and_took(l->table, job);
     l->count++;
+    l->abandoned += job->owner_gone;
     return true;
 }
 
@@ -77,6 +78,8 @@ static bool print_jobs(struct reader *reader, bool json, struct err *err)
         struct buf out;
         buf_init(&out, OUTPUT_BYTES);
         table_print(l.table, out_columns(), &out);
+        if (l.abandoned)
+            buf_adds(&out, "\nwhere the process is gone, `canvass cancel JOB` closes what was left open\n");
         out_buf(&out);
         buf_done(&out);
         if (!l.count)

@@ -154,6 +154,8 @@ static void add_head(const struct summary *s, double speed, struct buf *out)
         buf_addf(out, " after %s", time_text(j->ended_at - j->started_at, speed, text));
     else if (!isnan(j->started_at))
         buf_addf(out, " since %s", unix_format(j->started_at, text));
+    if (j->owner_gone)
+        buf_addf(out, " (its process is gone: canvass cancel %s closes what was left open)", j->id);
     buf_adds(out, "\n\n");
 }
 
@@ -256,6 +258,10 @@ cJSON *job_json(const struct job_summary *j)
     cJSON_AddNumberToObject(json, "hops", (double)j->hops);
     cJSON_AddNumberToObject(json, "attempts", (double)j->attempts);
     add_real(json, "posts_per_answer", answers ? (double)j->posts / (double)answers : NAN);
+    if (job_state_is_final(j->state))
+        cJSON_AddNullToObject(json, "owner_alive");
+    else
+        cJSON_AddBoolToObject(json, "owner_alive", !j->owner_gone);
     add_real(json, "created_at", j->created_at);
     add_real(json, "started_at", j->started_at);
     add_real(json, "ended_at", j->ended_at);
