@@ -1,12 +1,21 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
+#include "base/map.h"
+#include "base/mem.h"
 #include "base/text.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 #include "cli/rows.h"
 #include "core/status.h"
 #include "store/store.h"
+
+enum {
+    KNOWN_MAX = 1000, /* a filter that matches nothing is compared with so many names */
+    NAMED_MAX = 16,   /* and so many of them are told */
+};
 
 /* What the table shows of a row, in this order; `answer` holds the error where there is no answer. */
 static const char *const shown[] = {"question_id", "region", "model_id", "sample", "status", "class", "answer"};
@@ -66,12 +75,101 @@ static bool count_rows(struct reader *reader, const struct execution_filter *f, 
                       bind, (int)ARRAY_LEN(bind), 0, take_count, total, err);
 }
 
+/* ---- a name that is not there ---- */
+
+/* The names that a filter could have had. */
+struct known {
+    struct arena arena;
+    const char *names[KNOWN_MAX];
+    size_t count;
+};
+
+static bool add_known(void *ctx, int columns, const char *const *names, const struct value *values)
+{
+    struct known *k = ctx;
+    (void)columns;
+    (void)names;
+    k->names[k->count++] = arena_strndup(&k->arena, values[0].text.ptr, values[0].text.len);
+    return k->count < KNOWN_MAX;
+}
+
+/* what: `job x has no region "y"`, or what else is wrong. */
+static bool not_known(const char *const *names, size_t count, const char *option, const char *typed, const char *what,
+                      struct err *err)
+{
+    struct buf list;
+    buf_init(&list, 4096);
+    for (size_t i = 0; i < count && i < NAMED_MAX; i++)
+        buf_addf(&list, "%s%.100s", i ? ", " : "", names[i]);
+    if (count > NAMED_MAX)
+        buf_addf(&list, " and %s%zu more", count == KNOWN_MAX ? "at least " : "", count - NAMED_MAX);
+    const char *near = nearest_name(typed, names, count);
+    if (near)
+        err_set(err, ERR_USAGE, "%s (--%s): did you mean %s? It is one of %s", what, option, near, buf_str(&list).ptr);
+    else
+        err_set(err, ERR_USAGE, "%s (--%s): it is one of %s", what, option, buf_str(&list).ptr);
+    buf_done(&list);
+    return false;
+}
+
+/* sql: what there is, the typed name (?2) first. */
+static bool check_name(struct reader *reader, const char *job_id, const char *option, const char *typed,
+                       const char *sql, struct err *err)
+{
+    const char *bind[] = {job_id, typed};
+    if (!typed)
+        return true;
+    struct known *k = mem_zalloc(sizeof *k);
+    arena_init(&k->arena);
+    bool ok = reader_sql(reader, sql, bind, (int)ARRAY_LEN(bind), 0, add_known, k, err);
+    if (ok && k->count && strcmp(k->names[0], typed) != 0) {
+        char what[256];
+        snprintf(what, sizeof what, "job %s has no %s \"%.60s\"", job_id, option, typed);
+        ok = not_known(k->names, k->count, option, typed, what, err);
+    }
+    arena_done(&k->arena);
+    free(k);
+    return ok;
+}
+
+#define JOB_VALUES(column) \
+    "SELECT " column " FROM executions WHERE row >= (SELECT first_row FROM jobs WHERE id = ?1) AND " \
+    "row < (SELECT first_row + planned FROM jobs WHERE id = ?1) GROUP BY 1 ORDER BY " column " = ?2 DESC, min(row)"
+
+/* A filter that matches nothing is a slip where the job has no such name, and an answer where it has. */
+static bool check_names(struct reader *reader, const struct execution_filter *f, struct err *err)
+{
+    return check_name(reader, f->job_id, "region", f->region, JOB_VALUES("region"), err) &&
+           check_name(reader, f->job_id, "model", f->model_id, JOB_VALUES("model_id"), err) &&
+           check_name(reader, f->job_id, "question", f->question_id,
+                      "SELECT id FROM questions WHERE job_id = ?1 ORDER BY id = ?2 DESC, position", err);
+}
+
 /* ---- options ---- */
 
-static bool read_filter(const struct args *args, struct execution_filter *f, struct err *err)
+#define X(name, text) text,
+static const char *const statuses[] = {STATUS_LIST(X)}, *const classes[] = {CLASS_LIST(X)};
+#undef X
+
+static bool check_words(const struct execution_filter *f, struct err *err)
 {
     enum status status;
     enum failure_class class;
+    char what[128];
+    if (f->status && !status_parse(f->status, &status)) {
+        snprintf(what, sizeof what, "\"%.40s\" is no status", f->status);
+        return not_known(statuses, ARRAY_LEN(statuses), "status", f->status, what, err);
+    }
+    if (f->class && (!*f->class || !class_parse(f->class, &class))) {
+        snprintf(what, sizeof what, "\"%.40s\" is no failure class", f->class);
+        /* without CLASS_NONE, which has no word */
+        return not_known(classes + 1, ARRAY_LEN(classes) - 1, "class", f->class, what, err);
+    }
+    return true;
+}
+
+static bool read_filter(const struct args *args, struct execution_filter *f, struct err *err)
+{
     *f = (struct execution_filter){
         .question_id = args_text(args, "question"),
         .model_id = args_text(args, "model"),
@@ -80,13 +178,7 @@ static bool read_filter(const struct args *args, struct execution_filter *f, str
         .class = args_text(args, "class"),
         .with_prompt = args_flag(args, "prompt"),
     };
-    if (f->status && !status_parse(f->status, &status))
-        return err_set(err, ERR_USAGE, "\"%.40s\" is no status (--status): use pending, running, waiting_result, "
-                       "backing_off, succeeded, failed, cancelled or skipped", f->status);
-    if (f->class && (!*f->class || !class_parse(f->class, &class)))
-        return err_set(err, ERR_USAGE, "\"%.40s\" is no failure class (--class): see the classes that `canvass show` "
-                       "lists", f->class);
-    return args_integer(args, "limit", 1, INT64_MAX, &f->limit, err) &&
+    return check_words(f, err) && args_integer(args, "limit", 1, INT64_MAX, &f->limit, err) &&
            args_integer(args, "offset", 0, INT64_MAX, &f->offset, err);
 }
 
@@ -122,7 +214,7 @@ static bool results(struct reader *reader, const struct args *args, enum rows_fo
     if (!read_filter(args, &f, err) || !reader_job(reader, args->words[0], &job, err))
         return false;
     f.job_id = job.id;
-    if (!count_rows(reader, &f, &total, err))
+    if (!count_rows(reader, &f, &total, err) || (!total && !check_names(reader, &f, err)))
         return false;
     struct results r = {.with_prompt = f.with_prompt};
     rows_begin(&r.rows, format);
