@@ -102,6 +102,7 @@ bool store_request_cancel(const char *path, const char *job_id, const char *auth
 /* Looks, on the reader thread and at most twice a second, for control requests of the job; request() runs from
  * store_poll(), and no more once the recorder was given the job's end. */
 void store_watch_control(struct store *s, const char *job_id,
-                         void (*request)(void *ctx, const char *action, const char *author, const char *reason), void *ctx);
+                         void (*request)(void *ctx, const char *action, const char *author, const char *reason),
+                         void *ctx);
 
 #endif
