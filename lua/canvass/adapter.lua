@@ -6,6 +6,11 @@
 --                                          a function is called with nil too when the option is not given (optional)
 --   request = function(ask)                -> the body: text as it is, or a table that becomes JSON;
 --                                             nil and the reason when this cannot be asked
+--   prepare = function(ask)                -> (optional) what request() returns for all questions of a job but for the
+--                                             prompt: called once for a job and endpoint instead of request(), with a mark
+--                                             as ask.prompt to be put where the prompt goes, as a whole value, and without
+--                                             ask.question and ask.sample; nil when request() is to be asked after all.
+--                                             Where the body differs in the prompt only, prepare = request is right
 --   answer  = function(response, ask)      -> one of  { text = "...", model =, region =, prompt_tokens =, completion_tokens = }
 --                                                     { error = "...", class = "bad_response", transient = true, wait = seconds }
 --                                                     { poll = URL or true for the same one again, wait = seconds }

@@ -22,6 +22,7 @@ struct call {                        /* handed to the functions run protected */
     struct buf *body;
     struct answer *answer;
     struct health *health;
+    bool writing;                    /* it is the body's JSON that raised */
     bool ok;
 };
 
@@ -47,30 +48,71 @@ static struct adapter *adapter_of(const struct region_table *t, const struct end
 
 /* ---- request ---- */
 
+static struct adapter_cell *cell_of(const struct ask *ask)
+{
+    struct adapters *a = ask->table->adapters;
+    return &a->cells[ask->endpoint->index];
+}
+
+/* The table at `index` becomes the body. What cannot be written raises. */
+static void write_body(lua_State *L, struct call *c, int index, struct buf *body, struct json_holes *holes)
+{
+    c->writing = true;
+    json_add(L, index, body, true, holes);
+    c->writing = false;
+    c->ok = true;
+}
+
+static bool too_large(struct call *c, const struct ask *ask)
+{
+    return err_set(c->err, ERR_CONFIG,
+                   "adapter %s makes no request for %s: it would be larger than %zu bytes: shorten the question",
+                   c->ad->name, ask->endpoint->id, c->body->max);
+}
+
+static int run_prepare(lua_State *L)
+{
+    struct call *c = lua_touserdata(L, 1);
+    struct adapter *ad = c->ad;
+    struct adapter_cell *cell = cell_of(ad->ask);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, ad->prepare);
+    adapter_push_ask(L, ad);
+    cell->body_state = BODY_UNKNOWN; /* unless this call ends well */
+    lua_call(L, 1, 1);
+    if (lua_isnil(L, -1)) {
+        cell->body_state = BODY_EACH;
+        c->ok = true;
+    } else if (lua_type(L, -1) == LUA_TTABLE) {
+        buf_clear(&cell->body);
+        cell->holes.count = 0;
+        write_body(L, c, lua_gettop(L), &cell->body, &cell->holes);
+        cell->body_state = BODY_PREPARED;
+    } else {
+        c->ok = err_set(c->err, ERR_CONFIG, "prepare() returns a %s (adapter %s): return the body as a table, or nil",
+                        luaL_typename(L, -1), ad->name);
+    }
+    return 0;
+}
+
 static int run_request(lua_State *L)
 {
     struct call *c = lua_touserdata(L, 1);
     struct adapter *ad = c->ad;
-    const char *id = ad->ask->endpoint->id;
+    struct str text;
     lua_rawgeti(L, LUA_REGISTRYINDEX, ad->request);
     adapter_push_ask(L, ad);
     lua_call(L, 1, 2); /* call body reason */
-    size_t len;
-    const char *text;
     switch (lua_type(L, 2)) {
     case LUA_TSTRING:
-        text = lua_tolstring(L, 2, &len);
-        c->ok = buf_add(c->body, text, len) ||
-                err_set(c->err, ERR_CONFIG, "the request is larger than %zu bytes (%s): shorten the question",
-                        c->body->max, id);
+        text.ptr = lua_tolstring(L, 2, &text.len);
+        c->ok = buf_add(c->body, text.ptr, text.len) || too_large(c, ad->ask);
         break;
     case LUA_TTABLE:
-        c->ok = script_add_json(ad->script, 2, c->body, c->err) ||
-                err_prefix(c->err, "adapter %s makes no request for %s: ", ad->name, id);
+        write_body(L, c, 2, c->body, NULL);
         break;
     case LUA_TNIL:
-        text = lua_type(L, 3) == LUA_TSTRING ? lua_tostring(L, 3) : "it returns nil: mend the adapter";
-        c->ok = err_set(c->err, ERR_CONFIG, "adapter %s cannot ask %s: %s", ad->name, id, text);
+        text.ptr = lua_type(L, 3) == LUA_TSTRING ? lua_tostring(L, 3) : "it returns nil: mend the adapter";
+        c->ok = err_set(c->err, ERR_CONFIG, "adapter %s cannot ask %s: %s", ad->name, ad->ask->endpoint->id, text.ptr);
         break;
     default:
         c->ok =
@@ -80,36 +122,78 @@ static int run_request(lua_State *L)
     return 0;
 }
 
+static bool run_asking(struct call *c, const struct ask *ask, lua_CFunction function)
+{
+    c->ad->ask = ask;
+    if (run(c, function, c->err))
+        return c->ok;
+    if (c->writing)
+        return err_prefix(c->err, "adapter %s makes no request for %s: ", c->ad->name, ask->endpoint->id);
+    return err_prefix(c->err, "adapter %s: ", c->ad->name);
+}
+
+static bool prepare(struct call *c, const struct ask *ask)
+{
+    const struct adapter_cell *cell = cell_of(ask);
+    if (c->ad->prepare == LUA_NOREF || (cell->body_state != BODY_UNKNOWN && adapter_cell_fits(c->ad, cell, ask)))
+        return true;
+    c->ad->preparing = true;
+    bool ok = run_asking(c, ask, run_prepare);
+    c->ad->preparing = false;
+    return ok;
+}
+
 static bool port_request(void *ctx, const struct ask *ask, struct buf *body, struct err *err)
 {
     (void)ctx;
     struct err unused;
     struct adapter *ad = adapter_of(ask->table, ask->endpoint);
     struct call c = {.ad = ad, .err = err ? err : &unused, .body = body};
-    if (!adapter_alive(ad, c.err))
+    if (!adapter_alive(ad, c.err) || !prepare(&c, ask))
         return false;
-    ad->ask = ask;
-    if (!run(&c, run_request, c.err))
-        return err_prefix(c.err, "adapter %s: ", ad->name);
-    return c.ok;
+    const struct adapter_cell *cell = cell_of(ask);
+    if (ad->prepare == LUA_NOREF || cell->body_state == BODY_EACH)
+        return run_asking(&c, ask, run_request);
+    json_fill(body, buf_str(&cell->body), &cell->holes, ask->question->prompt);
+    return !body->full || too_large(&c, ask);
 }
 
 /* ---- answer ---- */
 
-/* The adapter is at fault, or nothing can be read: class bad_response, in our words. */
+static void say(struct adapter *ad, struct answer *out, enum answer_kind kind, const char *fmt, va_list args)
+    PRINTF_LIKE(4, 0);
+
+static void say(struct adapter *ad, struct answer *out, enum answer_kind kind, const char *fmt, va_list args)
+{
+    char text[ADAPTER_NOTE_BYTES / 2];
+    vsnprintf(text, sizeof text, fmt, args);
+    buf_clear(&ad->note);
+    buf_adds(&ad->note, text);
+    *out = (struct answer){.kind = kind, .error = buf_str(&ad->note), .prompt_tokens = -1, .completion_tokens = -1,
+                           .wait_us = -1};
+}
+
+/* The endpoint is at fault: there is nothing in its answer that can be read. */
 static void unreadable(struct adapter *ad, struct answer *out, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 static void unreadable(struct adapter *ad, struct answer *out, const char *fmt, ...)
 {
-    char text[ADAPTER_NOTE_BYTES / 2];
     va_list args;
     va_start(args, fmt);
-    vsnprintf(text, sizeof text, fmt, args);
+    say(ad, out, ANSWER_UNREADABLE, fmt, args);
     va_end(args);
-    buf_clear(&ad->note);
-    buf_adds(&ad->note, text);
-    *out = (struct answer){.kind = ANSWER_UNREADABLE, .error = buf_str(&ad->note), .prompt_tokens = -1,
-                           .completion_tokens = -1, .wait_us = -1};
+}
+
+/* The adapter is at fault. It would be so the next time too, and each time is paid for: not to be asked again. */
+static void blame(struct adapter *ad, struct answer *out, const char *fmt, ...) PRINTF_LIKE(3, 4);
+
+static void blame(struct adapter *ad, struct answer *out, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    say(ad, out, ANSWER_ERROR, fmt, args);
+    va_end(args);
+    out->class = CLASS_CONFIG;
 }
 
 /* What an answer may hold. */
@@ -127,8 +211,22 @@ enum part {
     PART_COUNT
 };
 
-static const char *const part_names[PART_COUNT] = {"text", "error", "class",  "transient",     "poll",
-                                                   "wait", "model", "region", "prompt_tokens", "completion_tokens"};
+static const struct str part_names[PART_COUNT] = {
+    {"text", 4}, {"error", 5}, {"class", 5}, {"transient", 9}, {"poll", 4}, {"wait", 4},
+    {"model", 5}, {"region", 6}, {"prompt_tokens", 13}, {"completion_tokens", 17},
+};
+
+/* Of the key below the value on top. PART_COUNT: none. */
+static enum part part_of(lua_State *L)
+{
+    struct str key = {0};
+    if (lua_type(L, -2) == LUA_TSTRING)
+        key.ptr = lua_tolstring(L, -2, &key.len);
+    enum part part = 0;
+    while (part < PART_COUNT && !str_equal(part_names[part], key))
+        part++;
+    return part;
+}
 
 static bool take_tokens(lua_State *L, int64_t *out)
 {
@@ -200,29 +298,32 @@ static bool take_part(lua_State *L, struct adapter *ad, enum part part, struct a
     }
 }
 
+static void take_unknown(lua_State *L, struct adapter *ad, enum part part, struct answer *out)
+{
+    if (part == PART_COUNT)
+        blame(ad, out,
+              "answer() returns an unknown \"%.60s\" (adapter %s): it may return text, error or poll, and what goes "
+              "with them",
+              lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2), ad->name);
+    else if (part == PART_POLL && lua_type(L, -1) == LUA_TSTRING)
+        unreadable(ad, out, "the endpoint gives \"%.200s\" to ask for the answer, which is no URL of http or https "
+                   "(adapter %s)", lua_tostring(L, -1), ad->name);
+    else
+        blame(ad, out,
+              "answer() returns a %s in \"%s\" that cannot be one (adapter %s): see the adapters that come with "
+              "canvass",
+              luaL_typename(L, -1), part_names[part].ptr, ad->name);
+}
+
 /* The answer's table is on top of the stack and kept in the registry, so its strings stay. */
 static void take_answer(lua_State *L, struct adapter *ad, struct answer *out)
 {
     unsigned seen = 0;
     int table = lua_gettop(L);
     for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-        const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : luaL_typename(L, -2);
-        enum part part = 0;
-        while (part < PART_COUNT && strcmp(part_names[part], key) != 0)
-            part++;
-        if (part == PART_COUNT) {
-            unreadable(
-                ad, out,
-                "answer() returns an unknown \"%.60s\" (adapter %s): it may return text, error or poll, and what "
-                "goes with them",
-                key, ad->name);
-            return;
-        }
-        if (!take_part(L, ad, part, out)) {
-            unreadable(ad, out,
-                       "answer() returns a %s in \"%s\" that cannot be one (adapter %s): see the adapters that come "
-                       "with canvass",
-                       luaL_typename(L, -1), key, ad->name);
+        enum part part = part_of(L);
+        if (part == PART_COUNT || !take_part(L, ad, part, out)) {
+            take_unknown(L, ad, part, out);
             return;
         }
         seen |= 1u << part;
@@ -230,8 +331,8 @@ static void take_answer(lua_State *L, struct adapter *ad, struct answer *out)
     bool text = seen & 1u << PART_TEXT, error = seen & 1u << PART_ERROR, poll = seen & 1u << PART_POLL;
     int outcomes = text + error + poll;
     if (outcomes != 1)
-        unreadable(ad, out, "answer() returns %s (adapter %s): return exactly one of text, error and poll",
-                   outcomes ? "more than one outcome" : "no outcome", ad->name);
+        blame(ad, out, "answer() returns %s (adapter %s): return exactly one of text, error and poll",
+              outcomes ? "more than one outcome" : "no outcome", ad->name);
     else
         out->kind = text ? ANSWER_TEXT : error ? ANSWER_ERROR : ANSWER_POLL;
 }
@@ -278,8 +379,8 @@ static int run_read(lua_State *L)
     } else if (lua_isnil(L, -1)) {
         take_nothing(L, ad, c->answer);
     } else {
-        unreadable(ad, c->answer, "answer() returns a %s (adapter %s): return a table, or nil", luaL_typename(L, -1),
-                   ad->name);
+        blame(ad, c->answer, "answer() returns a %s (adapter %s): return a table, or nil", luaL_typename(L, -1),
+              ad->name);
     }
     return 0;
 }
@@ -292,13 +393,13 @@ static void port_read(void *ctx, const struct ask *ask, const struct response *r
     struct call c = {.ad = ad, .err = &err, .answer = out};
     *out = (struct answer){.prompt_tokens = -1, .completion_tokens = -1, .wait_us = -1};
     if (!adapter_alive(ad, &err)) {
-        unreadable(ad, out, "%s", err.text);
+        blame(ad, out, "%s", err.text);
         return;
     }
     ad->ask = ask;
     ad->reading = response;
     if (!run(&c, run_read, &err))
-        unreadable(ad, out, "adapter %s: %s", ad->name, err.text);
+        blame(ad, out, "adapter %s: %s", ad->name, err.text);
 }
 
 void adapters_port(struct adapter_port *out)

@@ -36,8 +36,10 @@ void adapters_free(void *adapters)
         buf_done(&a->list[i]->note);
         free(a->list[i]);
     }
-    for (size_t i = 0; i < a->cell_count; i++)
+    for (size_t i = 0; i < a->cell_count; i++) {
         free(a->cells[i].parameters);
+        buf_done(&a->cells[i].body);
+    }
     free(a->list);
     free(a->cells);
     arena_done(&a->arena);
@@ -208,6 +210,7 @@ static int install_module(lua_State *L)
     luaL_checkstack(L, 30, NULL);
     if (!fields_begin(&f, L, 2, ad->shown, "", &ad->owner->arena, in->err))
         return 0;
+    ad->prepare = take_function(&f, "prepare", false);
     ad->request = take_function(&f, "request", true);
     ad->answer = take_function(&f, "answer", true);
     ad->health = take_function(&f, "health", false);
@@ -459,8 +462,10 @@ void adapters_ready(struct adapters *a, const struct region_table *t, const char
 {
     a->cells = mem_zalloc(t->endpoint_count * sizeof *a->cells);
     a->cell_count = t->endpoint_count;
-    for (size_t i = 0; i < t->endpoint_count; i++)
+    for (size_t i = 0; i < t->endpoint_count; i++) {
         a->cells[i].options = arena_strdup(&a->arena, options[i]);
+        buf_init(&a->cells[i].body, SANDBOX_JSON_BYTES);
+    }
 }
 
 void adapters_hash(const struct adapters *a, struct table_hash *h)

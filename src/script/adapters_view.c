@@ -1,7 +1,7 @@
 /* ask and response, as a script sees them.
  *
  * Both are made once and used for every call: an empty table in front, which cannot be written to,
- * then the plain fields, then lazy_index() for what most adapters never look at. */
+ * then the plain fields, then a function for what not every call looks at. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,13 +18,10 @@ static int refuse_write(lua_State *L)
     return luaL_error(L, "ask and response are shared by all calls and cannot be changed: copy what you need");
 }
 
-/* json_push works on the state's own stack, which is not this one in a coroutine. */
-static void push_json(lua_State *L, struct adapter *ad, const char *what, struct str json)
+static void push_json(lua_State *L, struct str json)
 {
-    struct err err;
-    if (L != script_state(ad->script))
-        luaL_error(L, "%s cannot be read in a coroutine: read it before", what);
-    if (!script_push_json(ad->script, json, &err))
+    struct err unused;
+    if (!json_try(L, json, &unused))
         lua_pushnil(L);
 }
 
@@ -32,11 +29,11 @@ static void push_question(lua_State *L, struct adapter *ad)
 {
     const struct question *q = ad->ask->question;
     if (q->metadata)
-        push_json(L, ad, "ask.question", str_from(q->metadata));
+        push_json(L, str_from(q->metadata));
     if (!q->metadata || lua_type(L, -1) != LUA_TTABLE)
         lua_newtable(L);
     if (q->expected) {
-        push_json(L, ad, "ask.question", str_from(q->expected));
+        push_json(L, str_from(q->expected));
         lua_setfield(L, -2, "expected");
     }
     lua_pushstring(L, q->id);
@@ -47,7 +44,7 @@ static void push_question(lua_State *L, struct adapter *ad)
 
 static void push_body_json(lua_State *L, struct adapter *ad)
 {
-    push_json(L, ad, "response.json", ad->reading->body);
+    push_json(L, ad->reading->body);
     if (lua_isnil(L, -1))
         return;
     lua_pushvalue(L, -1);
@@ -55,21 +52,48 @@ static void push_body_json(lua_State *L, struct adapter *ad)
     ad->json_cached = true;
 }
 
-/* __index of the fields: (fields, key) */
-static int lazy_index(lua_State *L)
+static const char *asked_key(lua_State *L)
+{
+    return lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+}
+
+/* __index of the response's fields: (fields, key) */
+static int response_index(lua_State *L)
 {
     struct adapter *ad = upvalue_adapter(L);
-    const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ad->response_fields);
-    bool response = lua_rawequal(L, 1, -1);
-    lua_pop(L, 1);
-    if (response && ad->reading && strcmp(key, "body") == 0)
-        lua_pushlstring(L, ad->reading->body.ptr ? ad->reading->body.ptr : "", ad->reading->body.len);
-    else if (response && ad->reading && strcmp(key, "json") == 0)
+    const char *key = asked_key(L);
+    if (ad->reading && strcmp(key, "json") == 0)
         push_body_json(L, ad);
-    else if (!response && ad->ask && strcmp(key, "prompt") == 0)
+    else if (ad->reading && strcmp(key, "body") == 0)
+        lua_pushlstring(L, ad->reading->body.ptr ? ad->reading->body.ptr : "", ad->reading->body.len);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* While prepare() runs the prompt is a hole in the JSON, and what only a question has does not exist. */
+static int prepare_index(lua_State *L, const char *key)
+{
+    if (strcmp(key, "question") == 0 || strcmp(key, "sample") == 0)
+        return luaL_error(L, "there is no ask.%s in prepare(), which is called once for all questions: use request()",
+                          key);
+    if (strcmp(key, "prompt") == 0)
+        lua_pushlightuserdata(L, (void *)&json_hole);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+/* __index of an ask's fields: (fields, key) */
+static int ask_index(lua_State *L)
+{
+    struct adapter *ad = upvalue_adapter(L);
+    const char *key = asked_key(L);
+    if (ad->preparing)
+        return prepare_index(L, key);
+    if (ad->ask && strcmp(key, "prompt") == 0)
         lua_pushlstring(L, ad->ask->question->prompt.ptr, ad->ask->question->prompt.len);
-    else if (!response && ad->ask && strcmp(key, "question") == 0)
+    else if (ad->ask && strcmp(key, "question") == 0)
         push_question(L, ad);
     else
         lua_pushnil(L);
@@ -91,22 +115,19 @@ static void push_front(lua_State *L)
     lua_remove(L, -2);
 }
 
-static void push_fields(lua_State *L, struct adapter *ad)
+static void push_fields(lua_State *L, struct adapter *ad, lua_CFunction index)
 {
     lua_newtable(L);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, ad->lazy);
+    lua_createtable(L, 0, 1);
+    lua_pushlightuserdata(L, ad);
+    lua_pushcclosure(L, index, 1);
+    lua_setfield(L, -2, "__index");
     lua_setmetatable(L, -2);
 }
 
 void adapter_make_tables(lua_State *L, struct adapter *ad)
 {
-    lua_createtable(L, 0, 1);
-    lua_pushlightuserdata(L, ad);
-    lua_pushcclosure(L, lazy_index, 1);
-    lua_setfield(L, -2, "__index");
-    ad->lazy = luaL_ref(L, LUA_REGISTRYINDEX);
-
-    push_fields(L, ad);
+    push_fields(L, ad, response_index);
     lua_pushvalue(L, -1);
     ad->response_fields = luaL_ref(L, LUA_REGISTRYINDEX);
     push_front(L);
@@ -125,12 +146,12 @@ static void set_string(lua_State *L, const char *key, const char *value)
 static void make_ask(lua_State *L, struct adapter *ad, struct adapter_cell *cell)
 {
     const struct endpoint_spec *e = ad->ask->endpoint;
-    push_fields(L, ad);
+    push_fields(L, ad, ask_index);
     set_string(L, "model", e->model);
     set_string(L, "region", ad->ask->table->regions[e->region].id);
     set_string(L, "endpoint", e->id);
     set_string(L, "url", e->url);
-    push_json(L, ad, "options", str_from(cell->options));
+    push_json(L, str_from(cell->options));
     lua_setfield(L, -2, "options");
     lua_pushvalue(L, -1);
     cell->fields = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -141,22 +162,37 @@ static void make_ask(lua_State *L, struct adapter *ad, struct adapter_cell *cell
     cell->generation = ad->generation;
 }
 
+static const char *parameters_of(const struct ask *ask)
+{
+    return ask->job->parameters ? ask->job->parameters : "{}";
+}
+
+bool adapter_cell_fits(const struct adapter *ad, const struct adapter_cell *cell, const struct ask *ask)
+{
+    return cell->generation == ad->generation && cell->parameters &&
+           strcmp(cell->parameters, parameters_of(ask)) == 0;
+}
+
 /* Jobs differ in their parameters; compared by content, for a job's memory may be another job's by now. */
 void adapter_push_ask(lua_State *L, struct adapter *ad)
 {
     const struct ask *ask = ad->ask;
     struct adapter_cell *cell = &ad->owner->cells[ask->endpoint->index];
-    const char *parameters = ask->job->parameters ? ask->job->parameters : "{}";
     if (cell->generation != ad->generation)
         make_ask(L, ad, cell);
     lua_rawgeti(L, LUA_REGISTRYINDEX, cell->fields);
-    if (!cell->parameters || strcmp(cell->parameters, parameters) != 0) {
-        push_json(L, ad, "parameters", str_from(parameters));
+    if (!adapter_cell_fits(ad, cell, ask)) {
+        const char *parameters = parameters_of(ask);
+        cell->body_state = BODY_UNKNOWN;
+        push_json(L, str_from(parameters));
         lua_setfield(L, -2, "parameters");
         free(cell->parameters);
         cell->parameters = mem_strdup(parameters);
     }
-    lua_pushinteger(L, ask->sample);
+    if (ad->preparing)
+        lua_pushnil(L);
+    else
+        lua_pushinteger(L, ask->sample);
     lua_setfield(L, -2, "sample");
     lua_pop(L, 1);
     lua_rawgeti(L, LUA_REGISTRYINDEX, cell->ask);

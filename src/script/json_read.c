@@ -214,9 +214,10 @@ static bool read_number(struct reader *r)
     return true;
 }
 
-/* ---- tables: the first items wait on the stack, so that the table is born with room for them and need not grow ---- */
+/* ---- tables ---- */
 
-/* The items lie on the stack from index `place` on. Leaves the array there instead. */
+/* The first items wait on the stack, so that the table is born with room for them and need not grow: they there
+ * from index `place` on. Leaves the array in their place. */
 static void make_array(lua_State *L, int place)
 {
     int count = lua_gettop(L) - place + 1;

@@ -80,7 +80,7 @@ enum { JSON_DEPTH = 100 };
 void json_push_array_metatable(lua_State *L);                /* what marks a table as an array, even when it is empty */
 int json_open(lua_State *L);                                 /* leaves the module on the stack */
 void json_push(lua_State *L, struct str text);
-/* The same without raising for malformed JSON: false then, and nothing pushed. (It still raises, out of memory or time.) */
+/* The same, but malformed JSON does not raise: false then, and nothing pushed. Want of memory or time still does. */
 bool json_try(lua_State *L, struct str text, struct err *err);
 
 /* What is written may have holes, where the light userdata &json_hole stands, for texts that are not known yet. */

@@ -333,8 +333,8 @@ static const struct row {
     FINAL("http", 200, "{'problem':[1,2]}", CLASS_BAD_RESPONSE, "[1,2]"),
     POLL("http", "{'next':'/poll/1'}", "https://host.example/poll/1"),
     POLL("http", "{'next':'https://other.example/1'}", "https://other.example/1"),
-    UNREADABLE("http", 200, "{'next':'//evil.example/1'}", "in \"poll\" that cannot be one"),
-    UNREADABLE("http", 200, "{'next':'file:///etc/passwd'}", "in \"poll\" that cannot be one"),
+    UNREADABLE("http", 200, "{'next':'//evil.example/1'}", "gives \"//evil.example/1\" to ask for"),
+    UNREADABLE("http", 200, "{'next':'file:///etc/passwd'}", "which is no URL"),
     STATUS("http", 500, "{'problem':'boom'}", "boom"),
     STATUS("http", 503, "{'message':'busy'}", "busy"),
     UNREADABLE("http", 202, "{'state':'later'}", "no answer in the body"),
@@ -598,33 +598,35 @@ static void test_what_a_script_sees(void **state)
 
 static void test_adapters_faults(void **state)
 {
-    static const struct { const char *answer, *words; } faults[] = {
-        {"error 'broken here'", "one.lua:1: broken here"},
-        {"error({})", "adapter one"},
-        {"return nil .. 'x'", "attempt to concatenate"},
-        {"return 5", "answer() returns a number (adapter one)"},
-        {"return {}", "answer() returns no outcome (adapter one)"},
-        {"return { text = 'a', error = 'b' }", "more than one outcome"},
-        {"return { text = 'a', tokens = 5 }", "unknown \"tokens\" (adapter one)"},
-        {"return { 'a' }", "unknown \"number\""},
-        {"return { text = 5 }", "a number in \"text\" that cannot be one"},
-        {"return { error = true }", "a boolean in \"error\""},
-        {"return { error = 'x', class = 'no_such' }", "a string in \"class\""},
-        {"return { error = 'x', transient = 1 }", "in \"transient\""},
-        {"return { poll = 'not a url' }", "in \"poll\""},
-        {"return { poll = false }", "in \"poll\""},
-        {"return { poll = true, wait = -1 }", "in \"wait\""},
-        {"return { poll = true, wait = 0/0 }", "in \"wait\""},
-        {"return { text = 'x', prompt_tokens = 1e18 }", "in \"prompt_tokens\""},
-        {"return { text = 'x', completion_tokens = '5' }", "in \"completion_tokens\""},
-        {"return { text = 'x', model = {} }", "in \"model\""},
-        {"return { text = 'x', region = 7 }", "in \"region\""},
-        {"ask.model = 'x'", "cannot be changed"},
-        {"response.status = 200", "cannot be changed"},
-        {"return coroutine.wrap(function() return response.json end)()", "coroutine"},
-        {"return setmetatable({}, { __index = function() return 'x' end })", "no outcome"},
-        {"local function f() return f() .. '' end return f()", "one.lua:1"},
-        {"return nil", "not the expected JSON"},
+    /* The adapter's own faults are final, for the next POST would be paid for too; those of the body are not. */
+    static const struct { const char *answer, *words; bool readable; } faults[] = {
+        {"error 'broken here'", "one.lua:1: broken here", false},
+        {"error({})", "adapter one", false},
+        {"return nil .. 'x'", "attempt to concatenate", false},
+        {"return 5", "answer() returns a number (adapter one)", false},
+        {"return {}", "answer() returns no outcome (adapter one)", false},
+        {"return { text = 'a', error = 'b' }", "more than one outcome", false},
+        {"return { text = 'a', tokens = 5 }", "unknown \"tokens\" (adapter one)", false},
+        {"return { 'a' }", "unknown \"number\"", false},
+        {"return { text = 5 }", "a number in \"text\" that cannot be one", false},
+        {"return { error = true }", "a boolean in \"error\"", false},
+        {"return { error = 'x', class = 'no_such' }", "a string in \"class\"", false},
+        {"return { error = 'x', transient = 1 }", "in \"transient\"", false},
+        {"return { poll = 'not a url' }", "gives \"not a url\" to ask for", true},
+        {"return { poll = 5 }", "a number in \"poll\"", false},
+        {"return { poll = false }", "in \"poll\"", false},
+        {"return { poll = true, wait = -1 }", "in \"wait\"", false},
+        {"return { poll = true, wait = 0/0 }", "in \"wait\"", false},
+        {"return { text = 'x', prompt_tokens = 1e18 }", "in \"prompt_tokens\"", false},
+        {"return { text = 'x', completion_tokens = '5' }", "in \"completion_tokens\"", false},
+        {"return { text = 'x', model = {} }", "in \"model\"", false},
+        {"return { text = 'x', region = 7 }", "in \"region\"", false},
+        {"ask.model = 'x'", "cannot be changed", false},
+        {"response.status = 200", "cannot be changed", false},
+        {"return coroutine.wrap(function() return response.json end)()", "not the expected JSON", true},
+        {"return setmetatable({}, { __index = function() return 'x' end })", "no outcome", false},
+        {"local function f() return f() .. '' end return f()", "one.lua:1", false},
+        {"return nil", "not the expected JSON", true},
     };
     for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
         char text[400];
@@ -635,8 +637,10 @@ static void test_adapters_faults(void **state)
         struct world *w = own_world(*state, text, harmless);
         for (unsigned round = 0; round < 2; round++) {
             read_body(w, "one", 200, STR("x"), &a);
-            if (a.kind != ANSWER_UNREADABLE || !strstr(a.error.ptr, faults[i].words))
-                fail_msg("%s gives %d %s", faults[i].answer, a.kind, a.error.ptr);
+            enum answer_kind kind = faults[i].readable ? ANSWER_UNREADABLE : ANSWER_ERROR;
+            if (a.kind != kind || a.class != (faults[i].readable ? CLASS_NONE : CLASS_CONFIG) || a.transient ||
+                !strstr(a.error.ptr, faults[i].words))
+                fail_msg("%s gives %d %s %s", faults[i].answer, a.kind, class_name(a.class), a.error.ptr);
         }
         read_body(w, "two", 200, STR("fine"), &a);
         assert_true(str_is(a.text, "fine"));
@@ -652,6 +656,54 @@ static void test_adapters_faults(void **state)
     assert_non_null(strstr(request(w, "one"),
                            "error: adapter one makes no request for eu/one: a function cannot be written as JSON"));
     assert_non_null(strstr(request(w, "two"), "error: adapter two makes no request"));
+}
+
+#define PREPARING(prepare) \
+    "return { prepare = function(ask) " prepare " end, request = function(ask) return 'asked ' .. ask.prompt end, " \
+    "answer = function() end }"
+
+/* prepare() is called once for a job's parameters; the prompts then go into what it made. */
+static void test_prepared_bodies(void **state)
+{
+    static const char counted[] =
+        "local calls = 0\n" PREPARING("calls = calls + 1\n"
+                                      "return { n = calls, p = ask.prompt, deep = { { ask.prompt } }, "
+                                      "seed = ask.parameters.seed, model = ask.model }");
+    struct world *w = own_world(*state, counted, PREPARING("return nil"));
+    w->question.prompt = STR("a\"b");
+    assert_string_equal(request(w, "one"), "{\"deep\":[[\"a\\\"b\"]],\"model\":\"one\",\"n\":1,\"p\":\"a\\\"b\"}");
+    w->question.prompt = STR("");
+    assert_string_equal(request(w, "one"), "{\"deep\":[[\"\"]],\"model\":\"one\",\"n\":1,\"p\":\"\"}");
+    w->job.parameters = "{\"seed\":1}";
+    assert_string_equal(request(w, "one"), "{\"deep\":[[\"\"]],\"model\":\"one\",\"n\":2,\"p\":\"\",\"seed\":1}");
+    /* Reading an answer of another job in between: its parameters are not this one's. */
+    struct answer a;
+    w->job.parameters = "{}";
+    read_body(w, "one", 200, STR("x"), &a);
+    w->job.parameters = "{\"seed\":1}";
+    assert_non_null(strstr(request(w, "one"), "\"n\":3,\"p\":\"\",\"seed\":1}"));
+    assert_string_equal(request(w, "two"), "asked ");
+    w->question.prompt = STR("again");
+    assert_string_equal(request(w, "two"), "asked again");
+
+    static const struct { const char *prepare, *words; } faults[] = {
+        {PREPARING("return { p = 'Q: ' .. ask.prompt }"), "error: adapter one: one.lua:1: attempt to concatenate"},
+        {PREPARING("return { p = ask.question.id }"), "error: adapter one: one.lua:1: there is no ask.question in"},
+        {PREPARING("return { p = ask.sample }"), "there is no ask.sample in prepare()"},
+        {PREPARING("return 'text'"), "error: prepare() returns a string (adapter one): return the body as"},
+        {PREPARING("return { f = print }"), "error: adapter one makes no request for eu/one: a function cannot"},
+        {PREPARING("return { [ask.prompt] = 1 }"), "a table with a key that is neither"},
+        {PREPARING("local t = {} for i = 1, 9 do t[i] = ask.prompt end return t"), "more than 8 places"},
+        {PREPARING("while true do end"), "stopped after"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        w = own_world(*state, faults[i].prepare, harmless);
+        for (unsigned round = 0; round < 2; round++)
+            if (!strstr(request(w, "one"), faults[i].words))
+                fail_msg("%s: %s", faults[i].prepare, request(w, "one"));
+    }
+    w = own_world(*state, ADAPTER("return { p = require('json').encode { ask.prompt } }", ""), harmless);
+    assert_string_equal(request(w, "one"), "{\"p\":\"[\\\"again\\\"]\"}");
 }
 
 /* One that never ends, or eats its memory, is stopped and made anew; the other does not notice. */
@@ -670,8 +722,10 @@ static void test_runaway_adapters(void **state)
                  "if response.body == 'good' then return { text = 'ok' } end %s end }", runaways[i].answer);
         struct world *w = own_world(*state, text, harmless);
         for (unsigned round = 0; round < 4; round++) { /* a good call in between: never given up */
-            read_body(w, "one", 200, STR("bad"), &a);
-            assert_int_equal(a.kind, ANSWER_UNREADABLE);
+            read_body(w, "one", round % 2 ? 200 : 503, STR("bad"), &a);
+            assert_int_equal(a.kind, ANSWER_ERROR);
+            assert_int_equal(a.class, CLASS_CONFIG);
+            assert_false(a.transient);
             if (!strstr(a.error.ptr, runaways[i].words))
                 fail_msg("%s", a.error.ptr);
             read_body(w, "two", 200, STR("fine"), &a);
@@ -686,6 +740,8 @@ static void test_runaway_adapters(void **state)
         read_body(w, "one", 200, STR("bad"), &a);
     read_body(w, "one", 200, STR("bad"), &a);
     assert_non_null(strstr(a.error.ptr, "stopped 3 times in a row"));
+    assert_int_equal(a.kind, ANSWER_ERROR);
+    assert_int_equal(a.class, CLASS_CONFIG);
     assert_non_null(strstr(request(w, "one"), "error: adapter one was stopped 3 times in a row"));
     assert_string_equal(request(w, "two"), "two");
 }
@@ -750,6 +806,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_health, open_world, close_world),
         cmocka_unit_test_setup_teardown(test_what_a_script_sees, open_own, close_own),
         cmocka_unit_test_setup_teardown(test_adapters_faults, open_own, close_own),
+        cmocka_unit_test_setup_teardown(test_prepared_bodies, open_own, close_own),
         cmocka_unit_test_setup_teardown(test_runaway_adapters, open_own, close_own),
         cmocka_unit_test_setup_teardown(test_files_that_changed, open_own, close_own),
         cmocka_unit_test_setup_teardown(test_texts_stay, open_own, close_own),

@@ -33,6 +33,8 @@ function anthropic.request(ask)
     }, parameters)
 end
 
+anthropic.prepare = anthropic.request
+
 local status_of = {
     overloaded_error = 529, api_error = 500, timeout_error = 408, rate_limit_error = 429, billing_error = 402,
     not_found_error = 404,

@@ -20,6 +20,8 @@ function modal.request(ask)
     }, ask.parameters)
 end
 
+modal.prepare = modal.request
+
 -- These say that the request itself is wrong: asking again would give the same.
 local function is_permanent(message)
     return message:find("^%s*Unknown model") ~= nil or message:find("^%s*Prompt is required") ~= nil

@@ -28,6 +28,8 @@ function openai.request(ask)
     return body
 end
 
+openai.prepare = openai.request
+
 local exhausted = {
     insufficient_quota = true, billing_hard_limit_reached = true, billing_not_active = true, access_terminated = true,
 }

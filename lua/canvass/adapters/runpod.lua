@@ -33,6 +33,8 @@ function runpod.request(ask)
     return { input = input }
 end
 
+runpod.prepare = runpod.request
+
 -- A worker returns whatever its author liked.
 local function read_output(output, ask)
     if type(output) == "string" then return { text = output } end
