@@ -24,12 +24,13 @@ static void kick_shards(struct loop_task *t)
         http_shard_kick(container_of(list_pop(&batch), struct http_shard, kick_link));
 }
 
+/* A server that answered by HTTP/1 is not waited for any more. */
 static void learn(struct http_request *q)
 {
     long version = 0;
     curl_easy_getinfo(q->easy, CURLINFO_HTTP_VERSION, &version);
-    if (version && q->target->tls)
-        q->target->single_use = version < CURL_HTTP_VERSION_2_0;
+    if (version && version < CURL_HTTP_VERSION_2_0)
+        q->target->multiplex = false;
 }
 
 static void end_request(struct http_client *c, struct http_request *q)
@@ -37,7 +38,8 @@ static void end_request(struct http_client *c, struct http_request *q)
     struct response r;
     q->state = REQUEST_ENDING;
     http_request_result(q, &r);
-    learn(q);
+    if (q->target->multiplex)
+        learn(q);
     q->target->in_flight--;
     c->ending = true;
     q->ended(q->ctx, &r); /* may send, cancel others, and free the target */
@@ -161,6 +163,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
     prepare_descriptors(o->in_flight_hint);
     c->loop = loop;
     c->shards_wanted = o->in_flight_hint;
+    c->http2 = o->http2;
     c->connect_due_us = NEVER_US;
     c->connect_timer = loop_timer_new(loop, connect_overdue, c);
     list_init(&c->kicked);

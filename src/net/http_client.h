@@ -3,7 +3,7 @@
  * Redirects are never followed here. TLS is always verified. Callbacks of libcurl only append;
  * ended() is called from the loop's turn hook, never inline, and may send and cancel.
  * Transfers are spread over multi handles of a few hundred each; a
- * target's connections are shared and reused, HTTP/2 multiplexed where the server has it. */
+ * target's connections are reused. */
 #ifndef NET_HTTP_CLIENT_H
 #define NET_HTTP_CLIENT_H
 
@@ -24,6 +24,9 @@ struct http_client_options {
     const char *ca_file;     /* PEM bundle instead of the system's; NULL: the system's */
     const char *user_agent;
     unsigned in_flight_hint; /* expected requests in flight: sizes connection caches and descriptors */
+    bool http2;              /* share connections where the server speaks HTTP/2. Off: libcurl 7.88 loses an answer longer
+                                than its buffer (64 KB) now and then when streams share a connection, and what
+                                breaks a connection breaks all that share it */
 };
 
 /* Fails when the certificates cannot be read. */

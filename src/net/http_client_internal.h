@@ -2,7 +2,7 @@
  *
  * A request is in exactly one list: of its shard while libcurl has it, `done` between its
  * end inside libcurl and ended(), `spare` between two uses. The easy handle lives as long as the
- * request, so a spare one keeps its buffers. */
+ * request and keeps the settings that are the same for all. */
 #ifndef NET_HTTP_CLIENT_INTERNAL_H
 #define NET_HTTP_CLIENT_INTERNAL_H
 
@@ -38,6 +38,7 @@ struct http_client {
     unsigned spare_count;
     struct http_shard **shards;
     unsigned shard_count, shards_wanted;
+    bool http2;
     struct loop_timer *connect_timer;
     CURLSH *share;                      /* names and TLS sessions, one cache for all shards */
     struct x509_store_st *trust;
@@ -65,7 +66,8 @@ struct http_target {
     struct http_shard *home;
     unsigned in_flight;
     CURLU *url;
-    bool tls, single_use;               /* single_use: the server speaks HTTP/1, no use in waiting to multiplex */
+    char *url_text;
+    bool multiplex;                     /* HTTP/2, as far as is known: requests share connections */
     char *proxy;
     int64_t connect_us;
     size_t max_body_bytes;
@@ -82,7 +84,6 @@ struct http_request {
     struct http_shard *shard;
     struct http_target *target;
     bool post;
-    struct str body;
     int64_t timeout_us, sent_us;
     void (*ended)(void *ctx, const struct response *r);
     void *ctx;

@@ -1,5 +1,6 @@
 #include "net/http_client_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,8 +13,10 @@ enum {
     MAX_SPARE = 512,
     MAX_HEADER_BYTES = 256 * 1024,  /* of all responses to one request together */
     READ_BYTES = 4096,              /* each request in flight has a buffer of this size */
+    STREAM_READ_BYTES = 64 * 1024,  /* with HTTP/2 what passes the buffer may get stuck */
     UPLOAD_BYTES = 16 * 1024,       /* the least libcurl takes */
     POST_IDLE_S = 1,
+    GET_IDLE_S = 60,
     PROBE_AFTER_S = 30,
     PROBE_EVERY_S = 15,
 };
@@ -100,6 +103,41 @@ static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_so
 
 /* ---- life ---- */
 
+/* A setting that is refused is our mistake: each has been checked before it gets here. */
+#define SET(easy, option, value)                                        \
+    do {                                                                \
+        CURLcode refused_ = curl_easy_setopt(easy, option, value);      \
+        assert(refused_ == CURLE_OK);                                   \
+    } while (0)
+
+static void set_callbacks(struct http_request *q)
+{
+    SET(q->easy, CURLOPT_PRIVATE, q);
+    SET(q->easy, CURLOPT_ERRORBUFFER, q->error);
+    SET(q->easy, CURLOPT_WRITEFUNCTION, take_body);
+    SET(q->easy, CURLOPT_WRITEDATA, q);
+    SET(q->easy, CURLOPT_HEADERFUNCTION, take_header);
+    SET(q->easy, CURLOPT_HEADERDATA, q);
+    SET(q->easy, CURLOPT_PREREQFUNCTION, about_to_send);
+    SET(q->easy, CURLOPT_PREREQDATA, q);
+    SET(q->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+}
+
+/* Set once: a handle is never reset between requests. curl_easy_reset() forgets the size of a
+ * buffer that a handle may still have from a cancelled request, and the next read overruns it. */
+static void set_constants(CURL *easy, CURLSH *share, bool http2)
+{
+    SET(easy, CURLOPT_SHARE, share);
+    SET(easy, CURLOPT_NOSIGNAL, 1L);
+    SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(easy, CURLOPT_BUFFERSIZE, (long)(http2 ? STREAM_READ_BYTES : READ_BYTES));
+    SET(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
+    SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
+    SET(easy, CURLOPT_TCP_KEEPIDLE, (long)PROBE_AFTER_S);
+    SET(easy, CURLOPT_TCP_KEEPINTVL, (long)PROBE_EVERY_S);
+    SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+}
+
 struct http_request *http_request_get(struct http_client *c)
 {
     if (!list_empty(&c->spare)) {
@@ -109,19 +147,27 @@ struct http_request *http_request_get(struct http_client *c)
     struct http_request *q = mem_zalloc(sizeof *q);
     list_init(&q->link);
     list_init(&q->connect_link);
-    buf_init(&q->answer, 0);
     q->easy = curl_easy_init();
     if (!q->easy)
         abort(); /* out of memory */
+    set_callbacks(q);
+    set_constants(q->easy, c->share, c->http2);
+    http_trust_use(c, q->easy);
     return q;
+}
+
+static void forget_exchange(struct http_request *q)
+{
+    buf_done(&q->answer);
+    free(q->trace.data);
+    q->trace.data = NULL;
+    forget_headers(q);
 }
 
 void http_request_free(struct http_request *q)
 {
     curl_easy_cleanup(q->easy);
-    buf_done(&q->answer);
-    free(q->trace.data);
-    forget_headers(q);
+    forget_exchange(q);
     free(q);
 }
 
@@ -131,33 +177,32 @@ void http_request_put(struct http_client *c, struct http_request *q)
         http_request_free(q);
         return;
     }
-    curl_easy_reset(q->easy);
-    buf_done(&q->answer);
-    free(q->trace.data);
-    q->trace.data = NULL;
-    forget_headers(q);
+    forget_exchange(q);
     q->state = REQUEST_SPARE;
     list_push_front(&c->spare, &q->link); /* the one whose memory is still warm goes first */
     c->spare_count++;
 }
 
-/* ---- options ---- */
+/* ---- one request ---- */
 
 static long to_ms(int64_t us)
 {
-    int64_t ms = (us + MS_US - 1) / MS_US;
+    int64_t ms = us / MS_US + (us % MS_US > 0);
     return ms < INT32_MAX ? (long)ms : INT32_MAX;
 }
 
 static void set_method(CURL *easy, const struct http_send *s)
 {
-    if (!s->post)
-        return; /* a GET is what an easy handle does when nothing is said */
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->body.len);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, s->body.len ? s->body.ptr : "");
-    /* A server closes idle connections after some seconds; a POST that crosses the closing
-     * would be lost, so only one that was just in use is taken. */
-    curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, (long)POST_IDLE_S);
+    /* A server closes idle connections after some seconds, and a POST that crosses the closing would be
+     * lost: it takes only one that was just in use. A GET can be repeated. */
+    SET(easy, CURLOPT_MAXAGE_CONN, (long)(s->post ? POST_IDLE_S : GET_IDLE_S));
+    if (!s->post) {
+        SET(easy, CURLOPT_HTTPGET, 1L);
+        return;
+    }
+    SET(easy, CURLOPT_POST, 1L);
+    SET(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)s->body.len);
+    SET(easy, CURLOPT_POSTFIELDS, s->body.len ? s->body.ptr : "");
 }
 
 static void set_headers(struct http_request *q, const struct http_send *s)
@@ -168,43 +213,25 @@ static void set_headers(struct http_request *q, const struct http_send *s)
         q->trace = (struct curl_slist){mem_printf("X-Trace-Id: %s", s->trace_id), list};
         list = &q->trace;
     }
-    curl_easy_setopt(q->easy, CURLOPT_HTTPHEADER, list);
+    SET(q->easy, CURLOPT_HTTPHEADER, list);
 }
 
-static void set_connection(CURL *easy, struct http_target *t)
+/* The parsed URL saves libcurl the parsing; the text beside it is what it goes by when it starts over. */
+static void set_url(CURL *easy, const struct http_target *t, const char *other)
 {
-    curl_easy_setopt(easy, CURLOPT_PROXY, t->proxy ? t->proxy : "");
-    if (t->proxy)
-        curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, to_ms(t->connect_us));
-    curl_easy_setopt(easy, CURLOPT_SHARE, t->client->share);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPIDLE, (long)PROBE_AFTER_S);
-    curl_easy_setopt(easy, CURLOPT_TCP_KEEPINTVL, (long)PROBE_EVERY_S);
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
-    curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
-    curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)(t->tls ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
-    if (t->tls) {
-        http_trust_use(t->client, easy);
-        /* Without it each of many requests at once would open a connection of its own before it is known that
-         * they could share one. */
-        curl_easy_setopt(easy, CURLOPT_PIPEWAIT, t->single_use ? 0L : 1L);
-    }
+    SET(easy, CURLOPT_URL, other ? other : t->url_text);
+    SET(easy, CURLOPT_CURLU, other ? NULL : t->url);
 }
 
-static void set_callbacks(struct http_request *q)
+static void set_target(CURL *easy, const struct http_target *t)
 {
-    curl_easy_setopt(q->easy, CURLOPT_PRIVATE, q);
-    curl_easy_setopt(q->easy, CURLOPT_ERRORBUFFER, q->error);
-    curl_easy_setopt(q->easy, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(q->easy, CURLOPT_WRITEDATA, q);
-    curl_easy_setopt(q->easy, CURLOPT_HEADERFUNCTION, take_header);
-    curl_easy_setopt(q->easy, CURLOPT_HEADERDATA, q);
-    curl_easy_setopt(q->easy, CURLOPT_PREREQFUNCTION, about_to_send);
-    curl_easy_setopt(q->easy, CURLOPT_PREREQDATA, q);
-    curl_easy_setopt(q->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)q->answer.max);
+    SET(easy, CURLOPT_PROXY, t->proxy ? t->proxy : "");
+    SET(easy, CURLOPT_CONNECTTIMEOUT_MS, to_ms(t->connect_us));
+    SET(easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)t->max_body_bytes);
+    SET(easy, CURLOPT_HTTP_VERSION, (long)(t->multiplex ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1));
+    /* Else each of many requests at once would open a connection of its own before it is known that they
+     * could share one. */
+    SET(easy, CURLOPT_PIPEWAIT, t->multiplex ? 1L : 0L);
 }
 
 void http_request_prepare(struct http_request *q, const struct http_send *s)
@@ -212,7 +239,6 @@ void http_request_prepare(struct http_request *q, const struct http_send *s)
     struct http_target *t = s->target;
     q->target = t;
     q->post = s->post;
-    q->body = s->body;
     q->timeout_us = s->timeout_us;
     q->ended = s->ended;
     q->ctx = s->ctx;
@@ -222,18 +248,9 @@ void http_request_prepare(struct http_request *q, const struct http_send *s)
     q->error[0] = q->detail[0] = '\0';
     buf_init(&q->answer, t->max_body_bytes);
 
-    set_callbacks(q);
+    set_target(q->easy, t);
+    set_url(q->easy, t, s->url);
     set_method(q->easy, s);
     set_headers(q, s);
-    set_connection(q->easy, t);
-    if (s->url) {
-        curl_easy_setopt(q->easy, CURLOPT_URL, s->url);
-        curl_easy_setopt(q->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-        if (!t->tls)
-            http_trust_use(t->client, q->easy); /* it may be an https one */
-    } else {
-        curl_easy_setopt(q->easy, CURLOPT_CURLU, t->url);
-    }
-    if (s->timeout_us)
-        curl_easy_setopt(q->easy, CURLOPT_TIMEOUT_MS, to_ms(s->timeout_us));
+    SET(q->easy, CURLOPT_TIMEOUT_MS, to_ms(s->timeout_us));
 }

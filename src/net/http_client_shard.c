@@ -6,9 +6,11 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 
-/* libcurl goes through all of a multi handle's connections in places: beyond a few hundred
- * each request costs visibly more. The cache must hold more than can be in flight, or live connections are thrown away. */
-enum { SHARD_TRANSFERS = 200, SHARD_CONNECTIONS = SHARD_TRANSFERS + 56 };
+/* libcurl goes through all of a multi handle's connections in places: beyond a few hundred each request
+ * costs visibly more. A hundred is also what HTTP/2 servers allow as streams of a connection; past that
+ * every further transfer would open a connection of its own. The cache must hold more than can be in
+ * flight, or live connections are thrown away. */
+enum { SHARD_TRANSFERS = 100, SHARD_CONNECTIONS = SHARD_TRANSFERS + 56 };
 
 /* A socket that libcurl waits for. */
 struct watch {

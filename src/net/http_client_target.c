@@ -95,7 +95,8 @@ struct http_target *http_target_new(struct http_client *c, const struct http_tar
     struct http_target *t = mem_zalloc(sizeof *t);
     t->client = c;
     t->url = url;
-    t->tls = tls;
+    t->url_text = mem_strdup(o->url);
+    t->multiplex = tls && c->http2;
     t->proxy = mem_strdup(o->proxy);
     t->connect_us = o->connect_us > 0 ? o->connect_us : DEFAULT_CONNECT_S * SECOND_US;
     t->max_body_bytes = o->max_body_bytes;
@@ -116,6 +117,7 @@ void http_target_free(struct http_target *t)
     list_unlink(&t->link);
     http_chain_done(&t->chain);
     curl_url_cleanup(t->url);
+    free(t->url_text);
     free(t->proxy);
     free(t);
 }
