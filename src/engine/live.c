@@ -125,7 +125,7 @@ static void add_cost(struct live *live, const struct answer *a)
 {
     const struct endpoint_spec *spec = spec_of(live);
     double cost = 0;
-    if (live->dispatched_us)
+    if (live->dispatched_us && !live->unsent)
         cost += spec->price_per_second * (double)(live->ended_us - live->dispatched_us) / (double)SECOND_US;
     if (a && a->prompt_tokens > 0)
         cost += spec->price_per_token * (double)a->prompt_tokens;
@@ -285,6 +285,7 @@ static void post(struct live *live)
     struct engine_job *job = live->line->job;
     live->posts++;
     job->posts++;
+    live->unsent = false;
     send_exchange(live, true, live->post_url);
 }
 
@@ -340,7 +341,7 @@ void live_start(struct line *line)
     live->attempt_hops = live->polls = live->reposts = 0;
     live->dispatched_us = live->first_byte_us = 0;
     live->bytes_in = live->bytes_out = 0;
-    live->on_result_url = false;
+    live->on_result_url = live->unsent = false;
     live->cold = live->cold || !line->endpoint->warm;
     list_push(&line->endpoint->in_flight, &live->link);
     job->attempts++;
@@ -531,6 +532,17 @@ static void repost(struct live *live, const char *url, const struct response *r)
     post(live);
 }
 
+/* Counted when it was handed to the transport, so that a crash cannot hide it; taken back once it is known
+ * that nobody heard it. */
+static void take_back_unsent(struct live *live, enum wire wire)
+{
+    live->unsent = live->x.post && (wire == WIRE_CONNECT || wire == WIRE_TLS || wire == WIRE_NOT_SENT);
+    if (live->unsent) {
+        live->posts--;
+        live->line->job->posts--;
+    }
+}
+
 void live_exchange_ended(struct live *live, const struct response *r)
 {
     struct engine *e = engine_of(live);
@@ -540,6 +552,7 @@ void live_exchange_ended(struct live *live, const struct response *r)
     live->bytes_out += r->bytes_out;
     if (r->first_byte_us)
         live->first_byte_us = r->first_byte_us;
+    take_back_unsent(live, r->wire);
     if (outcome_wants_answer(r)) {
         struct ask ask = ask_of(live);
         e->ports.adapter.read(e->ports.adapter.ctx, &ask, r, &answer);

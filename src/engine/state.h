@@ -161,6 +161,7 @@ struct live {
     struct buf body;            /* the same bytes for each attempt */
     char *result_url, *post_url;/* the latest; post_url: after a 307 or 308 */
     bool on_result_url, cold;
+    bool unsent;                /* the attempt's last POST never left: it costs nothing */
     unsigned attempt, attempt_hops, posts, hops, polls, reposts;
     int64_t queued_us;
     int64_t started_us;         /* first POST of the execution; 0: not yet */

@@ -146,6 +146,18 @@ def test_refused_connection_then_there(canvass, server, write, closed_port):
     assert all(a["response"] is None and a["http_status"] is None for a in attempts(canvass))
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:{port}/m", "http://nobody.invalid/m"])
+def test_what_never_left_is_no_post_and_costs_nothing(canvass, write, closed_port, url):
+    """No connection, or no such host: four attempts, and nothing that anybody could charge for."""
+    priced = dict(url=url.format(port=closed_port), price_per_second=1)
+    result = canvass.run(write("job.lua", job()), write("t.lua", table({"us/m": priced})))
+    assert result.status == 1, result
+    assert result.json["attempts"] == 4 and result.json["posts"] == 0 and not result.json["cost"]
+    row, = executions(canvass)
+    assert (row["class"], row["attempts"], row["posts"]) == ("connect", 4, 0) and not row["cost"]
+    assert "posts per answer  - (0 posts" in canvass("show", "last").out
+
+
 @pytest.mark.parametrize("kept_alive", [False, True])
 def test_reset_before_an_answer_is_unknown(canvass, server, write, kept_alive):
     """It may have run and been paid for: exactly one POST, also where the connection had been used before."""

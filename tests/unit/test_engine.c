@@ -263,6 +263,32 @@ static void a_result_url_survives_bad_connections(void **state)
     world_free(w);
 }
 
+static void refused_thrice(struct world *w, const struct exchange *x, struct reply *out)
+{
+    static const enum wire first[] = {WIRE_CONNECT, WIRE_TLS, WIRE_NOT_SENT};
+    (void)x;
+    if (w->posts < 3)
+        out->wire = first[w->posts];
+    out->takes_us = 4 * SECOND_US;
+}
+
+static void a_post_that_never_left_is_none(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 1, 1);
+    w->table->endpoints[0].price_per_second = 0.25;
+    w->respond = refused_thrice;
+    world_start(w);
+    run_to_end(w);
+    struct job_view v = world_view(w);
+    assert_int_equal(w->posts, 4);
+    assert_int_equal(v.attempts, 4);
+    assert_int_equal(v.posts, 1);
+    assert_int_equal(w->row_posts[0], 1);
+    assert_true(v.cost > 0.999 && v.cost < 1.001); /* the 4 s of the one that was answered */
+    world_free(w);
+}
+
 static void lost(struct world *w, const struct exchange *x, struct reply *out)
 {
     (void)w;
@@ -697,6 +723,7 @@ int main(void)
         cmocka_unit_test(a_chain_of_60_hops_costs_one_post),
         cmocka_unit_test(a_202_is_polled_at_a_growing_pace),
         cmocka_unit_test(a_result_url_survives_bad_connections),
+        cmocka_unit_test(a_post_that_never_left_is_none),
         cmocka_unit_test(an_unknown_outcome_is_not_asked_again_unless_told),
         cmocka_unit_test(the_deadline_that_fires_is_named),
         cmocka_unit_test(a_chain_is_bounded_by_the_deadline),
