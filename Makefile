@@ -12,7 +12,7 @@ Q      := $(if $(filter 0,$(V)),@,)
 say     = $(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@))
 OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS   := lua5.4 lua5.4-cjson libcurl sqlite3 libmicrohttpd libcjson openssl
+PKGS   := lua5.4 libcurl sqlite3 libmicrohttpd libcjson openssl
 ifneq ($(filter-out clean install-deps,$(or $(MAKECMDGOALS),all)),)
 PKG_OK := $(shell pkg-config --exists $(PKGS) cmocka && echo yes)
 $(if $(PKG_OK),,$(error libraries are missing: run scripts/install-deps, or see what `pkg-config --print-errors --exists $(PKGS) cmocka' says))
