@@ -164,6 +164,14 @@ static uint32_t waiting(const struct planning *p)
     return t->planned - t->by_status[STATUS_SUCCEEDED] - t->by_status[STATUS_SKIPPED];
 }
 
+static bool has_paused(const struct planning *p)
+{
+    for (uint32_t i = 0; i < p->plan->endpoint_count; i++)
+        if (plan_endpoint(p->plan, i)->paused)
+            return true;
+    return false;
+}
+
 static void add_regions(const struct planning *p, struct buf *out)
 {
     const struct region_table *t = p->inputs.table;
@@ -226,8 +234,9 @@ static void add_summary(const struct planning *p, struct buf *out)
     if (p->result.tally.by_status[STATUS_SKIPPED])
         buf_addf(out, "not asked          %u executions\n", p->result.tally.by_status[STATUS_SKIPPED]);
     if (p->result.stuck)
-        buf_addf(out, "waiting            %u executions of paused endpoints, until these return or the timeout\n",
-                 waiting(p));
+        buf_addf(out, "waiting            %u executions: %s\n", waiting(p),
+                 has_paused(p) ? "their endpoints are paused, until these return or the timeout"
+                               : "the policy waits and does not come to them");
 }
 
 static void print_text(const struct planning *p)

@@ -9,8 +9,9 @@
 
 /* Instant 0 means "not yet" to the engine. */
 #define START_US SECOND_US
-/* A policy that sleeps for ever would never end. */
+/* A policy that sleeps for ever would never end, nor soon if it sleeps a second at a time. */
 #define HORIZON_US (365 * 24 * HOUR_US)
+enum { IDLE_TURNS_MAX = 100000 };
 
 struct dry {
     const struct dry_options *options;
@@ -19,7 +20,7 @@ struct dry {
     struct timers answers;
     bool *answered;            /* by endpoint index */
     uint64_t recorded, durable;
-    unsigned batches;
+    unsigned batches, idle_turns; /* since the last execution was asked */
     struct dry_result *result;
     bool ended;
 };
@@ -129,6 +130,7 @@ static void observe(void *ctx, const struct event *event)
         d->batches--;
     if (event->kind != EVENT_ATTEMPT_STARTED)
         return;
+    d->idle_turns = 0;
     if (!d->first_us)
         d->first_us = event->at_us;
     if (d->options->asked)
@@ -158,7 +160,7 @@ static void take_turns(struct dry *d)
         }
         int64_t next_us = timers_next_us(&d->answers);
         next_us = d->wake_us < next_us ? d->wake_us : next_us;
-        if (next_us == NEVER_US || next_us > START_US + HORIZON_US) {
+        if (next_us == NEVER_US || next_us > START_US + HORIZON_US || ++d->idle_turns > IDLE_TURNS_MAX) {
             d->result->stuck = true;
             return;
         }
