@@ -9,7 +9,9 @@ PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 V      ?= 0
 Q      := $(if $(filter 0,$(V)),@,)
-say     = $(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@))
+# make's first word of flags is its short ones: -s wants no more than warnings and errors
+silent  = $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
+say     = $(if $(silent),,$(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@)))
 OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
 PKGS   := lua5.4 libcurl sqlite3 libmicrohttpd libcjson openssl
