@@ -205,6 +205,15 @@ static void add_escape(struct buf *out, uint32_t c)
     buf_addf(out, "\\u%04x", (unsigned)c);
 }
 
+/* How many bytes at the start need no second look; the rest may be plain too. */
+static size_t plain_words(const char *text, size_t len)
+{
+    const char *at = text, *end = text + len;
+    while (end - at >= 8 && word_is_plain(word_load(at)))
+        at += 8;
+    return (size_t)(at - text);
+}
+
 /* Terminal and bidi controls are escaped too: the same string to a program, and harmless on a screen. */
 void text_add_json(struct buf *out, struct str s)
 {
@@ -212,10 +221,9 @@ void text_add_json(struct buf *out, struct str s)
     size_t from = 0, i = 0;
     buf_addc(out, '"');
     while (i < s.len) {
-        if (s.len - i >= sizeof(uint64_t) && word_is_plain(word_load(s.ptr + i))) {
-            i += sizeof(uint64_t);
-            continue;
-        }
+        i += plain_words(s.ptr + i, s.len - i);
+        if (i == s.len)
+            break;
         size_t size = decode(s.ptr + i, s.len - i, &c);
         if (size && !is_control(c) && c != '"' && c != '\\') {
             i += size;

@@ -16,12 +16,6 @@ static inline uint64_t word_load(const char *at) /* eight bytes, aligned or not 
     return word;
 }
 
-static inline bool word_has(uint64_t word, char c)
-{
-    uint64_t zeros = word ^ WORD_ONES * (unsigned char)c;
-    return (zeros - WORD_ONES) & ~zeros & WORD_HIGHS;
-}
-
 /* ASCII without controls, quotes and backslashes: what stands in JSON as it is. A borrow or carry into the
  * next byte comes only from a byte that is not plain itself. */
 static inline bool word_is_plain(uint64_t word)

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "base/word.h"
 #include "script/sandbox_priv.h"
 
 enum {
@@ -93,17 +92,17 @@ static bool read_escape(struct reader *r)
     return true;
 }
 
-/* Where the piece of a string ends that needs no thought: at a quote or a backslash. NULL when it never does. */
-static const char *string_piece(struct reader *r)
+/* Where the piece of a string ends that needs no thought: at a backslash, or at the quote. NULL when it never does.
+ * *quote, NULL at first, is the next one from here on, so that many escapes do not make it search again for each. */
+static const char *string_piece(struct reader *r, const char **quote)
 {
-    const char *at = r->at;
-    while (r->end - at >= 8 && !word_has(word_load(at), '"') && !word_has(word_load(at), '\\'))
-        at += 8;
-    while (at < r->end && *at != '"' && *at != '\\')
-        at++;
-    if (at < r->end)
-        return at;
-    r->at = at;
+    if (!*quote || *quote < r->at)
+        *quote = memchr(r->at, '"', (size_t)(r->end - r->at));
+    if (*quote) {
+        const char *slash = memchr(r->at, '\\', (size_t)(*quote - r->at));
+        return slash ? slash : *quote;
+    }
+    r->at = r->end;
     fail(r, "a string does not end");
     return NULL;
 }
@@ -111,20 +110,21 @@ static const char *string_piece(struct reader *r)
 /* Pushes the string whose opening quote is at r->at. */
 static bool read_string(struct reader *r)
 {
+    const char *quote = NULL;
     r->at++;
-    const char *stop = string_piece(r);
-    if (stop && *stop == '"') { /* most have no escapes */
+    const char *stop = string_piece(r, &quote);
+    if (stop && stop == quote) { /* most have no escapes */
         lua_pushlstring(r->L, r->at, (size_t)(stop - r->at));
         r->at = stop + 1;
         return true;
     }
     buf_clear(r->scratch);
-    while (stop && *stop == '\\') {
+    while (stop && stop != quote) {
         buf_add(r->scratch, r->at, (size_t)(stop - r->at));
         r->at = stop + 1;
         if (!read_escape(r))
             return false;
-        stop = string_piece(r);
+        stop = string_piece(r, &quote);
     }
     if (!stop)
         return false;

@@ -5,7 +5,7 @@
 -- parameters, or the operator in options, or the question is not asked.
 
 local adapter = require "canvass.adapter"
-local text, object, count = adapter.text, adapter.object, adapter.count
+local text, object, count, type = adapter.text, adapter.object, adapter.count, type
 
 local anthropic = {}
 

@@ -2,7 +2,7 @@
 -- with and without a receipt. They answer 200 for failures too.
 
 local adapter = require "canvass.adapter"
-local text, object, count = adapter.text, adapter.object, adapter.count
+local text, object, count, type = adapter.text, adapter.object, adapter.count, type
 
 local modal = {}
 
@@ -46,14 +46,14 @@ function modal.answer(response)
     if not answer then
         return adapter.bad("the endpoint reports success without a text in response, output or text")
     end
-    local receipt = object(body.receipt)
-    local details = object(receipt.execution_details)
-    return {
-        text = answer,
-        model = text(body.model) or text(details.model),
-        region = text(body.region) or text(details.region),
-        completion_tokens = count(body.tokens_generated) or count(object(receipt.output).tokens_generated),
-    }
+    local model, region, tokens = text(body.model), text(body.region), count(body.tokens_generated)
+    if body.receipt then
+        local receipt = object(body.receipt)
+        local details = object(receipt.execution_details)
+        model, region = model or text(details.model), region or text(details.region)
+        tokens = tokens or count(object(receipt.output).tokens_generated)
+    end
+    return { text = answer, model = model, region = region, completion_tokens = tokens }
 end
 
 function modal.health(response)

@@ -3,7 +3,7 @@
 -- headers = { Authorization = secret("OPENAI_API_KEY", "Bearer %s") }.
 
 local adapter = require "canvass.adapter"
-local text, object, count = adapter.text, adapter.object, adapter.count
+local text, object, count, type = adapter.text, adapter.object, adapter.count, type
 
 local openai = {}
 

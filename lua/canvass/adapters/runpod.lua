@@ -4,7 +4,7 @@
 local adapter = require "canvass.adapter"
 local modal = require "canvass.adapters.modal"
 local openai = require "canvass.adapters.openai"
-local text, object, count = adapter.text, adapter.object, adapter.count
+local text, object, count, type = adapter.text, adapter.object, adapter.count, type
 
 local runpod = {}
 
