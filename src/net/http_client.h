@@ -24,9 +24,10 @@ struct http_client_options {
     const char *ca_file;     /* PEM bundle instead of the system's; NULL: the system's */
     const char *user_agent;
     unsigned in_flight_hint; /* expected requests in flight: sizes connection caches and descriptors */
-    bool http2;              /* share connections where the server speaks HTTP/2. Off: libcurl 7.88 loses an answer longer
-                                than its buffer (64 KB) now and then when streams share a connection, and what
-                                breaks a connection breaks all that share it */
+    /* Share connections where the server speaks HTTP/2. Off is the safe choice: libcurl 7.88 now and then gets an
+     * answer longer than its buffer (64 KB) stuck when streams share a connection, and what breaks a
+     * connection breaks all that share it. */
+    bool http2;
 };
 
 /* Fails when the certificates cannot be read. */

@@ -114,7 +114,8 @@ void http_shard_kick(struct http_shard *s);
 
 /* ---- http_client_target.c ---- */
 
-void http_chain_build(struct http_chain *chain, const char *user_agent, const struct http_header *headers, size_t count);
+void http_chain_build(struct http_chain *chain, const char *user_agent, const struct http_header *headers,
+                      size_t count);
 void http_chain_done(struct http_chain *chain);
 
 /* ---- http_client_request.c ---- */

@@ -28,7 +28,8 @@ static bool check_headers(const struct http_target_options *o, struct err *err)
             return err_set(err, ERR_CONFIG, "'%s' is not a header's name (%s): use letters, digits and '-'", h->name,
                            o->url);
         if (strpbrk(h->value, "\r\n"))
-            return err_set(err, ERR_CONFIG, "the value of header %s holds a line break (%s): remove it", h->name, o->url);
+            return err_set(err, ERR_CONFIG, "the value of header %s holds a line break (%s): remove it", h->name,
+                           o->url);
     }
     return true;
 }
@@ -41,7 +42,8 @@ static struct curl_slist **append(struct curl_slist **tail, char *line)
     return &node->next;
 }
 
-void http_chain_build(struct http_chain *chain, const char *user_agent, const struct http_header *headers, size_t count)
+void http_chain_build(struct http_chain *chain, const char *user_agent, const struct http_header *headers,
+                      size_t count)
 {
     struct curl_slist **tail = &chain->for_post;
     if (!find_header(headers, count, "Content-Type"))

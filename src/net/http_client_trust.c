@@ -24,7 +24,7 @@ bool http_trust_load(struct http_client *c, const char *ca_file, struct err *err
     if (!ok) {
         X509_STORE_free(store);
         const char *reason = ERR_reason_error_string(why);
-        return err_set(err, ERR_CONFIG, "cannot read certificates, %s (%s): give a PEM file with at least one certificate",
+        return err_set(err, ERR_CONFIG, "cannot read certificates, %s (%s): give a PEM file with certificates",
                        reason ? reason : "unknown reason", ca_file ? ca_file : "the system's");
     }
     /* A listed intermediate is trusted without its root, as libcurl does it. */

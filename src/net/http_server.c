@@ -199,8 +199,9 @@ static enum MHD_Result deliver(struct http_call *c)
     return MHD_NO;
 }
 
-static enum MHD_Result access_handler(void *ctx, struct MHD_Connection *connection, const char *path, const char *method,
-                                      const char *version, const char *data, size_t *len, void **slot)
+static enum MHD_Result access_handler(void *ctx, struct MHD_Connection *connection, const char *path,
+                                      const char *method, const char *version, const char *data, size_t *len,
+                                      void **slot)
 {
     (void)version;
     struct http_server *s = ctx;

@@ -497,17 +497,18 @@ static void test_locations(void **state)
         {"HTTP/1.1 307 T\r\nLocation: //other.example:81/y\r\nContent-Length: 0\r\n\r\n", 307,
          "http://other.example:81/y", NULL},
         {"HTTP/1.1 308 P\r\nLOCATION:   c d  \r\nContent-Length: 0\r\n\r\n", 308, "@/a/c%20d", NULL},
-        {"HTTP/1.1 202 Accepted\r\nLocation: jobs/1\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n", 202, "@/a/jobs/1", "2"},
+        {"HTTP/1.1 202 Accepted\r\nLocation: jobs/1\r\nRetry-After: 2\r\nContent-Length: 0\r\n\r\n", 202,
+         "@/a/jobs/1", "2"},
         {"HTTP/1.1 201 Created\r\nLocation: /jobs/2\r\nContent-Length: 0\r\n\r\n", 201, "@/jobs/2", NULL},
         {"HTTP/1.1 303 S\r\nLocation: ftp://elsewhere/z\r\nContent-Length: 0\r\n\r\n", 303, "ftp://elsewhere/z", NULL},
         {"HTTP/1.1 303 S\r\nLocation: /one\r\nLocation: /two\r\nContent-Length: 0\r\n\r\n", 303, "@/two", NULL},
         {"HTTP/1.1 303 S\r\nLocation: http://[broken\r\nContent-Length: 0\r\n\r\n", 303, NULL, NULL},
-        {"HTTP/1.1 103 Early Hints\r\nLocation: /early\r\nRetry-After: 9\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-         200, NULL, NULL},
+        {"HTTP/1.1 103 Early Hints\r\nLocation: /early\r\nRetry-After: 9\r\n\r\n"
+         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, NULL, NULL},
         {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 Slow\r\nretry-after: Wed, 21 Oct 2015 07:28:00 GMT\r\n"
          "Content-Length: 0\r\n\r\n", 429, NULL, "Wed, 21 Oct 2015 07:28:00 GMT"},
-        {"HTTP/1.1 503 Busy\r\nX-Location: /no\r\nRetry-Afterwards: 3\r\nRetry-After:\r\nContent-Length: 0\r\n\r\n", 503,
-         NULL, ""},
+        {"HTTP/1.1 503 Busy\r\nX-Location: /no\r\nRetry-Afterwards: 3\r\nRetry-After:\r\nContent-Length: 0\r\n\r\n",
+         503, NULL, ""},
     };
     static struct scene sc;
     scene_open(&sc, act_reply, NULL);
@@ -543,8 +544,8 @@ static void test_wire(void **state)
     (void)state;
     static char big[8 * MAX_BODY], flood[400 * 1024], exact[2 * MAX_BODY];
     snprintf(exact, sizeof exact, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%0*d", MAX_BODY, MAX_BODY, 1);
-    snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%0*d\r\n0\r\n\r\n", MAX_BODY + 1,
-             MAX_BODY + 1, 1);
+    snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%0*d\r\n0\r\n\r\n",
+             MAX_BODY + 1, MAX_BODY + 1, 1);
     strcpy(flood, "HTTP/1.1 200 OK\r\n");
     for (size_t len = strlen(flood); len + 100 < sizeof flood; len += 88)
         snprintf(flood + len, sizeof flood - len, "X-Flood: %077d\r\n", 0);
@@ -561,8 +562,8 @@ static void test_wire(void **state)
         {"only an interim answer", act_reply_and_close, "HTTP/1.1 100 Continue\r\n\r\n", WIRE_LOST, 0, ""},
         {"closed inside the headers", act_reply_and_close, "HTTP/1.1 200 OK\r\nContent-Le", WIRE_LOST, 200, ""},
         {"truncated", act_reply_and_close, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", WIRE_LOST, 200, "half"},
-        {"truncated chunk", act_reply_and_close, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", WIRE_LOST,
-         200, "half"},
+        {"truncated chunk", act_reply_and_close, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
+         WIRE_LOST, 200, "half"},
         {"ended by the close", act_reply_and_close, "HTTP/1.1 200 OK\r\n\r\nall", WIRE_ANSWERED, 200, "all"},
         {"as long as allowed", act_reply, exact, WIRE_ANSWERED, 200, strstr(exact, "\r\n\r\n") + 4},
         {"too long, announced", act_reply, "HTTP/1.1 200 OK\r\nContent-Length: 1001\r\n\r\n", WIRE_TOO_LARGE, 200, ""},

@@ -186,7 +186,8 @@ struct scene {
     int most_sockets;
 };
 
-static void scene_open(struct scene *sc, const char *ca, const char *host, uint16_t port, int64_t connect_us, bool http2)
+static void scene_open(struct scene *sc, const char *ca, const char *host, uint16_t port, int64_t connect_us,
+                       bool http2)
 {
     struct err err;
     char url[64];
