@@ -29,24 +29,10 @@ local type = type -- globals are looked up in a read-only view: too slow for wha
 local adapter = {}
 
 local LONGEST_TEXT = 2000
-local LARGEST_COUNT = 2 ^ 53
 
--- JSON gives null as a userdata and whatever the endpoint likes as anything, so all reading goes through these.
-
-function adapter.text(value)
-    return type(value) == "string" and value or nil
-end
-
-local nothing = setmetatable({}, { __newindex = function() error("not to be written to", 2) end })
-
-function adapter.object(value)
-    return type(value) == "table" and value or nothing
-end
-
-function adapter.count(value)
-    if type(value) == "number" and value >= 0 and value <= LARGEST_COUNT and value % 1 == 0 then return value end
-    return nil
-end
+-- JSON gives null as a userdata and whatever the endpoint likes as anything, so all reading goes through these: the text
+-- or nil; the table or an empty one; the number if it is one of things, or nil.
+adapter.text, adapter.object, adapter.count = json.text, json.object, json.count
 
 -- Everything the job sets goes along, known or not; what is in the body already wins. (The body comes first because
 -- a table that is born with its fields need not grow.)

@@ -4,6 +4,8 @@
  * fails, leaks its buffer when Lua raises, cannot bound what a table that holds another one twice becomes, and
  * loses empty arrays and large integers. What is read goes straight onto the Lua stack (json_read.c); what is
  * written goes into a bounded buffer of the script (json_write.c). */
+#include <math.h>
+
 #include "script/sandbox_priv.h"
 
 static char array_key; /* its address is the registry's key for the metatable of arrays that may be empty */
@@ -55,10 +57,46 @@ static int mark_array(lua_State *L)
     return 1;
 }
 
+/* ---- what JSON holds is whatever the other side likes, and null is a userdata: all reading goes through these ---- */
+
+static int as_text(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (lua_type(L, 1) != LUA_TSTRING)
+        lua_pushnil(L);
+    return 1;
+}
+
+static int as_count(lua_State *L)
+{
+    static const double most = 9007199254740992.0; /* 2^53: beyond it a double no longer counts */
+    lua_settop(L, 1);
+    double n = lua_type(L, 1) == LUA_TNUMBER ? lua_tonumber(L, 1) : -1;
+    if (!(n >= 0 && n <= most && floor(n) == n))
+        lua_pushnil(L);
+    return 1;
+}
+
+/* Its upvalue is an empty table that cannot be written to. */
+static int as_object(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (lua_type(L, 1) != LUA_TTABLE)
+        lua_pushvalue(L, lua_upvalueindex(1));
+    return 1;
+}
+
+/* ---- the module ---- */
+
 int json_open(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"encode", encode}, {"decode", decode}, {"array", mark_array}, {0}};
+    static const luaL_Reg functions[] = {{"encode", encode}, {"decode", decode}, {"array", mark_array},
+                                         {"text", as_text}, {"count", as_count}, {0}};
     luaL_newlib(L, functions);
+    lua_newtable(L);
+    sandbox_freeze(L, "what is no object");
+    lua_pushcclosure(L, as_object, 1);
+    lua_setfield(L, -2, "object");
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     sandbox_freeze(L, "json");

@@ -9,6 +9,7 @@ enum {
     NUMBER_BYTES = 400, /* the longest number that is read */
     SHORT_DIGITS = 15,  /* so many are exact in a double, and so is their power of ten */
     WAITING = 16,       /* members that wait on the stack */
+    ROOM = 8,           /* what a value needs there while it is made, its members aside */
 };
 
 struct reader {
@@ -239,7 +240,7 @@ static bool read_array(struct reader *r)
         lua_setmetatable(L, -2);
         return true;
     }
-    luaL_checkstack(L, WAITING + 6, NULL);
+    luaL_checkstack(L, WAITING + ROOM, NULL);
     for (lua_Integer i = 1;; i++) {
         if (!read_value(r))
             return false;
@@ -280,7 +281,7 @@ static bool read_object(struct reader *r)
         lua_newtable(L);
         return true;
     }
-    luaL_checkstack(L, 2 * WAITING + 6, NULL);
+    luaL_checkstack(L, 2 * WAITING + ROOM, NULL);
     for (size_t i = 1;; i++) {
         if (peek(r) != '"')
             return fail(r, "expected a name in double quotes in an object");
@@ -327,7 +328,6 @@ static bool read_value(struct reader *r)
 {
     if (++r->depth > JSON_DEPTH)
         return fail(r, "nested more than 100 deep");
-    luaL_checkstack(r->L, 6, NULL);
     char c = peek(r);
     bool ok = c == '{'   ? read_object(r)
               : c == '[' ? read_array(r)
@@ -348,6 +348,7 @@ bool json_try(lua_State *L, struct str text, struct err *err)
     struct reader r = {.L = L, .start = text.ptr, .at = text.ptr, .end = text.ptr + text.len,
                        .scratch = &script_of(L)->json_scratch};
     int top = lua_gettop(L);
+    luaL_checkstack(L, ROOM, NULL);
     if (read_value(&r)) {
         peek(&r);
         if (r.at == r.end)
