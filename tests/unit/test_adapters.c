@@ -680,8 +680,9 @@ static void test_prepared_bodies(void **state)
     struct answer a;
     w->job.parameters = "{}";
     read_body(w, "one", 200, STR("x"), &a);
+    assert_non_null(strstr(request(w, "one"), "\"n\":3,\"p\":\"\"}"));
     w->job.parameters = "{\"seed\":1}";
-    assert_non_null(strstr(request(w, "one"), "\"n\":3,\"p\":\"\",\"seed\":1}"));
+    assert_non_null(strstr(request(w, "one"), "\"n\":4,\"p\":\"\",\"seed\":1}"));
     assert_string_equal(request(w, "two"), "asked ");
     w->question.prompt = STR("again");
     assert_string_equal(request(w, "two"), "asked again");
