@@ -13,6 +13,9 @@ static const double PRICE_PER_SECOND = 0.0003;
  * time beyond the moment at which the fleet sends it away. */
 static const int64_t HOP_SLACK_US = SECOND_US;
 
+/* The largest that a region table takes. */
+enum { IN_FLIGHT_MAX = 1000000, SLOTS_MAX = 100000 };
+
 static void add_quoted(struct buf *out, const char *text)
 {
     buf_addc(out, '"');
@@ -89,6 +92,20 @@ void fleet_path_write(const struct fleet_endpoint *e, struct buf *out)
     text_add_percent(out, str_from(e->model));
 }
 
+/* A container runs one call at a time; one more would only wait in the endpoint's line. */
+static unsigned slots_of(const struct fleet_endpoint *e)
+{
+    return e->containers < SLOTS_MAX ? e->containers : SLOTS_MAX;
+}
+
+static uint64_t all_slots(const struct fleet_spec *spec)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < spec->endpoint_count; i++)
+        sum += slots_of(&spec->endpoints[i]);
+    return sum < IN_FLIGHT_MAX ? sum : IN_FLIGHT_MAX;
+}
+
 static void add_head(const struct fleet_spec *spec, const char *base_url, double speed, struct buf *out)
 {
     buf_addf(out, "-- The simulated fleet at %s, written by `canvass simulate` %s.\n", base_url, CANVASS_VERSION);
@@ -96,8 +113,8 @@ static void add_head(const struct fleet_spec *spec, const char *base_url, double
         buf_addf(out, "-- Time there runs %.10g times as fast as here: every time below is divided by that,\n"
                       "-- and prices are multiplied by it.\n", speed);
     buf_addf(out, "return {\n  speed    = %.10g,\n", speed);
-    buf_addf(out, "  limits   = { endpoints = %zu, in_flight = %zu },\n  defaults = {\n    slots = 1, ",
-             spec->endpoint_count, spec->endpoint_count);
+    buf_addf(out, "  limits   = { endpoints = %zu, in_flight = %llu },\n  defaults = {\n    slots = 1, ",
+             spec->endpoint_count, (unsigned long long)all_slots(spec));
     add_scaled(out, "deadline", 15 * MINUTE_US, speed);
     int64_t hop = hop_us(spec, speed); /* connecting is no faster on a fast fleet, but it is part of a hop */
     buf_adds(out, ", ");
@@ -161,6 +178,8 @@ static void add_model(const struct fleet_endpoint *e, const char *base_url, stru
     buf_addf(out, "{ url = \"%s", base_url);
     fleet_path_write(e, out);
     buf_addf(out, "%s\", adapter = \"%s\"", e->schema == SCHEMA_RUNPOD ? "/run" : "", adapter_of(e->schema));
+    if (slots_of(e) != 1)
+        buf_addf(out, ", slots = %u", slots_of(e));
     if (e->served_model && strcmp(e->served_model, e->model) != 0) {
         buf_adds(out, ", serves = { ");
         add_quoted(out, e->served_model);
