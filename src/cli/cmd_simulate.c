@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/defs.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/commands.h"
@@ -14,7 +15,7 @@
 #include "script/fleet_file.h"
 #include "sim/fleet_server.h"
 
-enum { TABLE_BYTES = 16 << 20 };
+enum { TABLE_BYTES = 16 << 20, SENTENCE_BYTES = 4096 };
 
 /* The first line of a table that this command wrote, and may write again. */
 static const char marker[] = "-- written by `canvass simulate`: edits are lost\n";
@@ -68,13 +69,43 @@ static bool write_port(const struct fleet_server *server, const char *path, stru
     return write_file(path, str_from(text), err);
 }
 
+/* A function `answers` that fails is replaced by the built-in texts: whoever wrote it must hear of it, once. */
+struct complaint {
+    struct loop_hook hook;
+    const struct fleet_spec *fleet;
+    bool said;
+};
+
+static void look_at_answers(struct loop_hook *hook)
+{
+    struct complaint *c = container_of(hook, struct complaint, hook);
+    if (c->said || !c->fleet->answers.error)
+        return;
+    c->said = true;
+    log_event(LOG_WARN, "the fleet's function `answers` failed, built-in answers stand in for it",
+              LOG_S("error", c->fleet->answers.error), LOG_S("file", c->fleet->path));
+}
+
+static void tell_end(const struct fleet_server *server, const char *address, bool json)
+{
+    struct buf text;
+    buf_init(&text, SENTENCE_BYTES);
+    fleet_server_sentence(server, &text);
+    if (json)
+        log_event(LOG_INFO, "fleet ended", LOG_S("address", address), LOG_S("counted", buf_str(&text).ptr));
+    else
+        fprintf(stderr, "%s\n", buf_str(&text).ptr);
+    buf_done(&text);
+}
+
 static void stop(void *ctx, int signum)
 {
     (void)signum;
     loop_stop(ctx);
 }
 
-static bool serve(struct loop *loop, const struct fleet_server *server, const struct args *args, struct err *err)
+static bool serve(struct loop *loop, const struct fleet_spec *fleet, const struct fleet_server *server,
+                  const struct args *args, struct err *err)
 {
     const char *table = args_text(args, "table"), *port_file = args_text(args, "port-file");
     if (table && !write_table(server, table, err))
@@ -87,10 +118,13 @@ static bool serve(struct loop *loop, const struct fleet_server *server, const st
               LOG_S("table", table));
     struct loop_signal *on_int = loop_signal_new(loop, SIGINT, stop, loop);
     struct loop_signal *on_term = loop_signal_new(loop, SIGTERM, stop, loop);
+    struct complaint complaint = {.fleet = fleet};
+    loop_hook_add(loop, &complaint.hook, look_at_answers);
     loop_run(loop);
+    loop_hook_remove(&complaint.hook);
     loop_signal_free(on_int);
     loop_signal_free(on_term);
-    log_event(LOG_INFO, "fleet ended", LOG_S("address", address));
+    tell_end(server, address, strcmp(args_text(args, "log"), "json") == 0);
     return true;
 }
 
@@ -109,7 +143,7 @@ static bool simulate(const struct args *args, struct err *err)
     struct fleet_server *server = fleet_server_new(
         loop, fleet,
         &(struct fleet_server_options){.address = "127.0.0.1", .port = (uint16_t)port, .speed = speed}, err);
-    bool ok = server && serve(loop, server, args, err);
+    bool ok = server && serve(loop, fleet, server, args, err);
     if (server)
         fleet_server_free(server);
     loop_free(loop);
@@ -138,7 +172,8 @@ const struct command command_simulate = {
     .name = "simulate",
     .words = "FLEET.lua",
     .summary = "serve a simulated fleet over HTTP, faster than real time",
-    .details = "/REGION/MODEL asks, /REGION/health tells, /stats counts, /reset starts anew. Serves until Ctrl-C.",
+    .details = "/REGION/MODEL asks, /REGION/health tells, /stats counts, /reset starts anew. Serves until Ctrl-C, then\n"
+               "tells in one line on standard error what it was asked.",
     .examples = "  canvass simulate fleet.lua --speed 600 --table sim.lua &\n"
                 "  canvass run job.lua --regions sim.lua",
     .words_min = 1,

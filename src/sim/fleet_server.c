@@ -275,11 +275,16 @@ static void handle_health(struct fleet_server *f, struct http_call *call, const 
     reply_done(&r);
 }
 
-static void write_stats(const struct fleet_server *f, bool with_log, struct buf *out)
+static struct fleet_stats stats_of(const struct fleet_server *f, bool with_log)
 {
-    struct fleet_stats stats = {.spec = f->spec, .fleet = f->fleet, .credentials = &f->credentials,
+    return (struct fleet_stats){.spec = f->spec, .fleet = f->fleet, .credentials = &f->credentials,
                                 .log = with_log ? &f->log : NULL, .rejected = f->rejected,
                                 .lost_results = f->lost_results, .health = f->health, .speed = f->speed};
+}
+
+static void write_stats(const struct fleet_server *f, bool with_log, struct buf *out)
+{
+    struct fleet_stats stats = stats_of(f, with_log);
     fleet_stats_write(&stats, out);
 }
 
@@ -502,4 +507,10 @@ void fleet_server_table(const struct fleet_server *f, struct buf *out)
 void fleet_server_stats(const struct fleet_server *f, struct buf *json_out)
 {
     write_stats(f, false, json_out);
+}
+
+void fleet_server_sentence(const struct fleet_server *f, struct buf *out)
+{
+    struct fleet_stats stats = stats_of(f, false);
+    fleet_stats_sentence(&stats, out);
 }

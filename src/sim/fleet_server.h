@@ -27,5 +27,6 @@ uint16_t fleet_server_port(const struct fleet_server *f);
 /* A region table (Lua text) that points at the running server; times in it are scaled by speed. */
 void fleet_server_table(const struct fleet_server *f, struct buf *out);
 void fleet_server_stats(const struct fleet_server *f, struct buf *json_out); /* what /stats answers */
+void fleet_server_sentence(const struct fleet_server *f, struct buf *out);   /* its totals in one line of words */
 
 #endif

@@ -141,3 +141,35 @@ void fleet_stats_write(const struct fleet_stats *stats, struct buf *json_out)
     free(text);
     cJSON_Delete(o);
 }
+
+/* ---- in words ---- */
+
+static void add_plural(struct buf *out, uint64_t n, const char *one)
+{
+    buf_addf(out, "%llu %s%s", (unsigned long long)n, one, n == 1 ? "" : "s");
+}
+
+/* True when 303 is the only way in which this fleet sends a caller away. */
+static bool comes_back_by_303(const struct fleet_spec *spec)
+{
+    for (size_t i = 0; i < spec->endpoint_count; i++)
+        if (spec->endpoints[i].redirect_status != 303 || spec->endpoints[i].schema == SCHEMA_RUNPOD)
+            return false;
+    return true;
+}
+
+void fleet_stats_sentence(const struct fleet_stats *stats, struct buf *out)
+{
+    const struct fleet_counts *c = fleet_totals(stats->fleet);
+    add_plural(out, c->posts, "POST");
+    buf_adds(out, " and ");
+    add_plural(out, c->gets, "GET");
+    buf_addf(out, " on result URLs; %llu of them told to come back later%s; at most ", (unsigned long long)c->redirects,
+             comes_back_by_303(stats->spec) ? " (303)" : "");
+    add_plural(out, c->max_open, "request");
+    buf_addf(out, " open at once; %llu refused", (unsigned long long)(c->overflows + stats->rejected));
+    if (c->failed)
+        buf_addf(out, "; %llu failed by a fault", (unsigned long long)c->failed);
+    if (c->aborted)
+        buf_addf(out, "; %llu closed by the client", (unsigned long long)c->aborted);
+}

@@ -30,5 +30,7 @@ struct fleet_stats {
 
 void credentials_count(struct credentials_seen *c, const char *path);
 void fleet_stats_write(const struct fleet_stats *stats, struct buf *json_out);
+/* The totals in one line of words, without a newline. */
+void fleet_stats_sentence(const struct fleet_stats *stats, struct buf *out);
 
 #endif
