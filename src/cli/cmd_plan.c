@@ -36,8 +36,9 @@ struct planning {
     size_t asked_count, asked_max;
     uint64_t posts;
     struct dry_result result;
-    double cost;               /* at worst; NAN: unknown */
-    const char *cost_why;      /* it is unknown */
+    double cost;               /* at worst, of the endpoints whose price is known */
+    uint32_t priced, no_price; /* endpoints */
+    uint32_t no_max_tokens;    /* endpoints with a price per token, where an answer may be of any length */
 };
 
 /* ---- times of earlier jobs ---- */
@@ -105,20 +106,17 @@ static void price(struct planning *p)
     double tokens = max_tokens(p->spec), each = (double)p->plan->question_count * p->plan->sample_count;
     for (uint32_t i = 0; i < p->plan->endpoint_count; i++) {
         const struct endpoint_spec *e = plan_endpoint(p->plan, i);
-        if (e->price_per_second <= 0 && e->price_per_token <= 0) {
-            p->cost = NAN;
-            p->cost_why = "no price in the table";
-            return;
-        }
-        if (e->price_per_token > 0 && isnan(tokens)) {
-            p->cost = NAN;
-            p->cost_why = "a price per token, and no max_tokens in the job";
-            return;
-        }
         double one = e->price_per_second * (double)e->deadline_us / SECOND_US;
         if (e->price_per_token > 0)
             one += e->price_per_token * tokens;
-        p->cost += each * e->retry.attempts * one;
+        if (isnan(one)) {
+            p->no_max_tokens++;
+        } else if (one <= 0) {
+            p->no_price++;
+        } else {
+            p->cost += each * e->retry.attempts * one;
+            p->priced++;
+        }
     }
 }
 
@@ -213,6 +211,26 @@ static const char *plural(uint32_t n)
     return n == 1 ? "" : "s";
 }
 
+static void add_unpriced(const struct planning *p, uint32_t count, const char *why, struct buf *out)
+{
+    if (count)
+        buf_addf(out, "                   without %u of the %u endpoints: %s\n", count, p->plan->endpoint_count, why);
+}
+
+static void add_cost(const struct planning *p, struct buf *out)
+{
+    static const char no_price[] = "no price in the table";
+    static const char no_max_tokens[] = "a price per token, and no max_tokens in the job";
+    if (!p->priced) {
+        buf_addf(out, "cost at worst      unknown: %s\n", p->no_max_tokens ? no_max_tokens : no_price);
+        return;
+    }
+    buf_addf(out, "cost at worst      $%.2f: every attempt used up, every answer as slow and long as it may be\n",
+             p->cost);
+    add_unpriced(p, p->no_price, no_price, out);
+    add_unpriced(p, p->no_max_tokens, no_max_tokens, out);
+}
+
 static void add_summary(const struct planning *p, struct buf *out)
 {
     const struct plan *plan = p->plan;
@@ -225,11 +243,7 @@ static void add_summary(const struct planning *p, struct buf *out)
              p->result.max_batches <= 1 ? "one after another" : "several at a time");
     buf_addf(out, "POSTs              %llu, if nothing has to be asked again\n", (unsigned long long)p->posts);
     buf_addf(out, "most in flight     %u\n", p->result.max_in_flight);
-    if (isnan(p->cost))
-        buf_addf(out, "cost at worst      unknown: %s\n", p->cost_why);
-    else
-        buf_addf(out, "cost at worst      $%.2f: every attempt used up, every answer as slow and long as it may be\n",
-                 p->cost);
+    add_cost(p, out);
     add_time(p, out);
     if (p->result.tally.by_status[STATUS_SKIPPED])
         buf_addf(out, "not asked          %u executions\n", p->result.tally.by_status[STATUS_SKIPPED]);
@@ -284,7 +298,10 @@ static void print_json(const struct planning *p)
     cJSON_AddNumberToObject(json, "waiting", waiting(p));
     cJSON_AddNumberToObject(json, "max_in_flight", p->result.max_in_flight);
     cJSON_AddNumberToObject(json, "max_batches", p->result.max_batches);
-    cJSON_AddItemToObject(json, "worst_cost", isnan(p->cost) ? cJSON_CreateNull() : cJSON_CreateNumber(p->cost));
+    bool all_priced = p->priced == p->plan->endpoint_count; /* half a sum would be taken for the whole */
+    cJSON_AddItemToObject(json, "worst_cost", all_priced ? cJSON_CreateNumber(p->cost) : cJSON_CreateNull());
+    cJSON_AddNumberToObject(json, "worst_cost_known", p->cost);
+    cJSON_AddNumberToObject(json, "endpoints_priced", p->priced);
     cJSON_AddNumberToObject(json, "makespan_s", (double)p->result.makespan_us / SECOND_US);
     cJSON_AddNumberToObject(json, "endpoints_measured", (double)p->measured_count);
     cJSON *order = cJSON_AddArrayToObject(json, "order");

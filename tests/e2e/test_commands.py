@@ -253,6 +253,22 @@ def test_plan_reckons_the_cost(canvass, write):
     assert plan(canvass, write)["worst_cost"] is None
 
 
+def test_plan_reckons_the_cost_of_some(canvass, write):
+    """Where only some endpoints have a price it says for how many, and in JSON half a sum is none."""
+    endpoints = {"us/a": dict(price_per_second=0.001), "us/b": {}, "eu/a": dict(price_per_token=0.1), "eu/b": {}}
+    endpoints = {name: dict(keys, url="http://127.0.0.1:1/") for name, keys in endpoints.items()}
+    script, regions = write("job.lua", job(4)), write("t.lua", table(endpoints))
+    found = canvass("plan", script, "--regions", regions, "--json").json
+    assert found["worst_cost"] is None and found["endpoints_priced"] == 1
+    assert found["worst_cost_known"] == pytest.approx(4 * 4 * 300 * 0.001)
+    told = canvass("plan", script, "--regions", regions).out
+    assert "cost at worst      $4.80" in told
+    assert "without 2 of the 4 endpoints: no price in the table" in told
+    assert "without 1 of the 4 endpoints: a price per token, and no max_tokens in the job" in told
+    assert "unknown: no price in the table" in canvass(
+        "plan", script, "--regions", write("none.lua", table(UNREACHABLE))).out
+
+
 def test_plan_is_what_happens(canvass, fleet, write):
     """The order it tells is the order that the endpoints see."""
     simulated = fleet(dict(defaults=dict(cold=[1, 1], service=[40, 40], redirect_after=False),
