@@ -10,6 +10,7 @@
 #include "cli/inputs.h"
 #include "cli/logging.h"
 #include "cli/output.h"
+#include "cli/redact.h"
 #include "cli/table.h"
 #include "core/url.h"
 #include "net/http_client.h"
@@ -146,8 +147,11 @@ static void ended(void *ctx, const struct response *r)
     p->took_us = mono_now_us() - p->sent_us;
     p->http_status = r->http_status;
     judge(p, r);
+    struct buf scratch;
+    buf_init(&scratch, 2 * HEALTH_BYTES);
     if (!p->good)
-        text_add_plain(&p->body, r->body, BODY_SHOWN, true);
+        text_add_plain(&p->body, redact(p->endpoint, r->body, &scratch), BODY_SHOWN, true);
+    buf_done(&scratch);
     if (--p->checking->open == 0)
         loop_stop(p->checking->loop);
 }

@@ -5,8 +5,12 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "cli/redact.h"
 #include "engine/engine.h"
 #include "net/http_client.h"
+
+/* Names may be longer than the secrets they stand for. */
+#define BODY_BYTES_MAX ((size_t)2 << 30)
 
 struct known_table {
     struct list link;
@@ -106,9 +110,14 @@ static void ended(void *ctx, const struct response *r)
     struct wire_call *call = ctx;
     struct transport *t = call->transport;
     struct exchange *x = call->exchange;
+    struct response clean = *r;
+    struct buf scratch;
     x->wire = NULL;
     free(call);
-    engine_exchange_ended(t->engine, x, r);
+    buf_init(&scratch, BODY_BYTES_MAX);
+    clean.body = redact(x->endpoint, r->body, &scratch);
+    engine_exchange_ended(t->engine, x, &clean);
+    buf_done(&scratch);
     t->reported(t->ctx);
 }
 

@@ -1,0 +1,14 @@
+/* redact.h -- what an endpoint says, without the credentials it was asked with.
+ *
+ * Some repeat them in their errors, and what they say is logged, shown and stored. */
+#ifndef CLI_REDACT_H
+#define CLI_REDACT_H
+
+#include "base/buf.h"
+#include "core/region_table.h"
+
+/* The text with each secret of the endpoint's headers replaced by its name. A view of the text itself where there
+ * is none in it, else of scratch, which the caller inits and frees. */
+struct str redact(const struct endpoint_spec *e, struct str text, struct buf *scratch);
+
+#endif
