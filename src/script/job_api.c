@@ -27,6 +27,22 @@ const char *job_setting(struct job_file *f, const char *key)
     return value;
 }
 
+/* "parameters." was forgotten: the job has such a parameter, or every API knows it. */
+static bool is_parameter(struct job_load *j, const char *key)
+{
+    static const char *const usual[] = {"temperature", "max_tokens", "top_p", "top_k", "seed", "stop"};
+    const char *parameters = j->job->spec->parameters;
+    lua_State *L = j->L;
+    int top = lua_gettop(L);
+    bool found = false;
+    for (size_t i = 0; i < ARRAY_LEN(usual); i++)
+        found = found || strcmp(usual[i], key) == 0;
+    if (!found && parameters && script_push_json(j->job->script, str_from(parameters), NULL))
+        found = lua_istable(L, -1) && lua_getfield(L, -1, key) != LUA_TNIL;
+    lua_settop(L, top);
+    return found;
+}
+
 bool job_settings_done(struct job_load *j)
 {
     static const char *const plain[] = {"name", "samples", "timeout", "in_flight", "on_missing", "warm", "parameters"};
@@ -35,12 +51,14 @@ bool job_settings_done(struct job_load *j)
         const struct job_setting *s = &f->settings[i];
         if (s->read)
             continue;
-        const char *near = nearest_name(s->key, plain, ARRAY_LEN(plain));
+        bool parameter = is_parameter(j, s->key);
+        const char *near = parameter ? s->key : nearest_name(s->key, plain, ARRAY_LEN(plain));
         return err_set(
             j->err, ERR_USAGE,
-            "nobody reads --set %s=%.100s (%s): %s%s%suse name, samples, timeout, in_flight, on_missing, warm or "
+            "nobody reads --set %s=%.100s (%s): %s%s%s%suse name, samples, timeout, in_flight, on_missing, warm or "
             "parameters.NAME, or read canvass.settings.%s while the script is loaded",
-            s->key, s->value, j->path, near ? "did you mean " : "", near ? near : "", near ? "? " : "", s->key);
+            s->key, s->value, j->path, near ? "did you mean " : "", parameter ? "parameters." : "", near ? near : "",
+            near ? "? " : "", s->key);
     }
     return true;
 }

@@ -317,7 +317,9 @@ static void bad_settings(void **state)
     struct folder *f = *state;
     static const struct { struct script_setting set; const char *parts[4]; } cases[] = {
         {{"sampels", "3"}, {"nobody reads --set sampels=3", "did you mean samples", "canvass.settings.sampels", NULL}},
-        {{"temperature", "3"}, {"nobody reads --set temperature=3", "parameters.NAME", NULL}},
+        {{"temperature", "3"}, {"nobody reads --set temperature=3", "did you mean parameters.temperature?", NULL}},
+        {{"reasoning", "3"}, {"nobody reads --set reasoning=3", "did you mean parameters.reasoning?", NULL}},
+        {{"reason", "3"}, {"nobody reads --set reason=3", "parameters.NAME", NULL}},
         {{"samples", "0"}, {"--set samples=0", "whole number from 1", NULL}},
         {{"samples", "3x"}, {"--set samples=3x", NULL}},
         {{"samples", ""}, {"--set samples=", NULL}},
@@ -332,7 +334,7 @@ static void bad_settings(void **state)
         {{"parameters.", "1"}, {"--set parameters.=1", NULL}},
         {{"parameters.a.b", "1"}, {"--set parameters.a.b=1", "one parameter", NULL}},
     };
-    folder_write(f, "job.lua", "return { questions = {{id='a',prompt='A?'}} }");
+    folder_write(f, "job.lua", "return { parameters = { reasoning = 1 }, questions = {{id='a',prompt='A?'}} }");
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         expect_error_with(f, "job.lua", (struct job_file_options){.settings = &cases[i].set, .setting_count = 1},
                           cases[i].parts);
