@@ -24,6 +24,53 @@ static void overview(struct buf *out)
                   "  canvass plan job.lua --regions regions.lua\n");
 }
 
+/* "regions" alone is no command, but the first word of some. */
+static bool in_group(const struct command *command, const char *group)
+{
+    size_t len = strlen(group);
+    return len && strncmp(command->name, group, len) == 0 && command->name[len] == ' ';
+}
+
+static bool is_group(const char *word)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (in_group(commands[i], word))
+            return true;
+    return false;
+}
+
+static void group_overview(const char *group, struct buf *out)
+{
+    buf_addf(out, "usage: canvass %s COMMAND [options]\n\n", group);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (in_group(commands[i], group))
+            buf_addf(out, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
+    buf_addf(out, "\n`canvass %s COMMAND --help` tells more.\n", group);
+}
+
+/* Asked for: on standard output. Else it is part of a complaint. */
+static int show_group(const char *group, bool asked)
+{
+    struct buf text;
+    struct err err;
+    buf_init(&text, 65536);
+    group_overview(group, &text);
+    if (asked) {
+        out_buf(&text);
+    } else {
+        err_set(&err, ERR_USAGE, "a word is missing (canvass %s): say which", group);
+        complain(&err);
+        fputs(buf_str(&text).ptr, stderr);
+    }
+    buf_done(&text);
+    return asked ? EXIT_ALL_WELL : EXIT_USAGE;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
+}
+
 static int show_help(const struct command *command)
 {
     struct buf text;
@@ -41,6 +88,8 @@ static int run_command(int argc, char **argv)
 {
     struct err err;
     int used;
+    if (is_group(argv[1]) && (argc == 2 || is_help(argv[2])))
+        return show_group(argv[1], argc > 2);
     const struct command *command = command_find(commands, ARRAY_LEN(commands), argc, argv, &used, &err);
     struct args args;
     if (!command || !args_parse(&args, command, argc - used, argv + used, &err))
@@ -55,6 +104,8 @@ static int help_command(int argc, char **argv)
     struct err err;
     int used;
     const struct command *command = NULL;
+    if (argc == 3 && is_group(argv[2]))
+        return show_group(argv[2], true);
     if (argc > 2) {
         command = command_find(commands, ARRAY_LEN(commands), argc - 1, argv + 1, &used, &err);
         if (!command)
@@ -77,7 +128,7 @@ static int dispatch(int argc, char **argv)
         out_text("canvass " CANVASS_VERSION "\n");
         return EXIT_ALL_WELL;
     }
-    if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+    if (is_help(argv[1]))
         return help_command(argc, argv);
     return run_command(argc, argv);
 }

@@ -59,6 +59,17 @@ def test_a_command_that_is_none(canvass, typed, meant):
     assert result.err.startswith("canvass: ")
 
 
+@pytest.mark.parametrize("args, status", [(["regions", "--help"], 0), (["regions", "-h"], 0), (["help", "regions"], 0),
+                                          (["regions"], 2)])
+def test_a_word_that_begins_several_commands(canvass, args, status):
+    result = canvass(*args)
+    assert result.status == status, result
+    told, other = (result.err, result.out) if status else (result.out, result.err)
+    assert other == "" and "  regions check " in told and "  regions show " in told and "simulate" not in told
+    assert "canvass regions COMMAND" in told
+    assert status == 0 or told.startswith("canvass: a word is missing (canvass regions): ")
+
+
 @pytest.mark.parametrize("args", [
     [], ["run"], ["run", "a.lua", "b.lua"], ["run", "a.lua"], ["plan", "a.lua"], ["check"], ["show"], ["query"],
     ["run", "a.lua", "--samples", "0", "--regions", "t.lua"], ["run", "a.lua", "--samples", "two", "--regions", "t.lua"],
