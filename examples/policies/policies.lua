@@ -65,16 +65,18 @@ function policies.latin_square(plan)
 end
 
 -- ---- by the clock ----
--- Begins in a while, when the endpoints are quiet or cheap, and then puts one question every so often. A script has no
--- clock of its own; the shell knows what time it is:
---   canvass run job.lua ... --policy policies.off_peak --set every=10m \
---     --set start_in=$(( $(date -d '22:00' +%s) - $(date +%s) ))s
+-- Begins when the endpoints are quiet or cheap, at an hour of the day in UTC, and then puts one question every so often:
+--   canvass run job.lua ... --policy policies.off_peak --set hour=22 --set every=10m
 
-local start_in = canvass.setting("start_in", "0s")
+local hour = canvass.setting("hour", -1) -- below 0: at once
 local every = canvass.setting("every", "0s")
 
+local function wait_for_hour()
+  if hour >= 0 then canvass.sleep((hour * 3600 - canvass.now()) % 86400) end
+end
+
 function policies.off_peak(plan)
-  canvass.sleep(start_in)
+  wait_for_hour()
   local first = true
   for _, batch in plan:batches "question" do
     if not first then canvass.sleep(every) end

@@ -172,7 +172,7 @@ static void take_turns(struct dry *d)
 static void start(struct dry *d)
 {
     struct engine_ports ports = {
-        .clock = {.ctx = d, .now_us = now, .wake_at = wake_at},
+        .clock = {.ctx = d, .unix_zero_s = unix_now_s() - (double)START_US / SECOND_US, .now_us = now, .wake_at = wake_at},
         .transport = {.ctx = d, .send = send_exchange, .cancel = cancel_exchange},
         .adapter = {.ctx = d, .request = make_request, .read = read_answer},
         .recorder = {d, attempt_began, attempt_hopped, attempt_ended, rows_closed, job_changed},

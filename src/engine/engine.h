@@ -43,7 +43,7 @@ void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state
 void engine_run(struct engine_job *job, struct selection *s, void *token);
 void engine_sleep(struct engine_job *job, int64_t for_us, void *token);
 void engine_policy_ended(struct engine_job *job, const char *error); /* NULL: it ran to its end */
-int64_t engine_job_now_us(const struct engine_job *job); /* of the clock port: canvass.now() */
+double engine_job_now_s(const struct engine_job *job); /* unix time by the clock port: canvass.now() */
 
 /* ---- for eyes: plain counters, read between turns ---- */
 struct tally {

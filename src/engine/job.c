@@ -446,9 +446,9 @@ void job_fail(struct engine_job *job, const char *reason)
     timer_off(&e->timers, &job->timeout);
 }
 
-int64_t engine_job_now_us(const struct engine_job *job)
+double engine_job_now_s(const struct engine_job *job)
 {
-    return engine_now(job->engine);
+    return engine_unix_s(job->engine, engine_now(job->engine));
 }
 
 void engine_job_view(const struct engine_job *job, struct job_view *out)

@@ -279,7 +279,7 @@ struct task *policy_waiter(struct policy *p, lua_State *L, const char *name)
 static int api_now(lua_State *L)
 {
     struct policy *p = running_policy(L, "canvass.now");
-    lua_pushnumber(L, (double)engine_job_now_us(p->job) / (double)SECOND_US);
+    lua_pushnumber(L, engine_job_now_s(p->job));
     return 1;
 }
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from conftest import ROOT
+from helpers import table
 
 EXAMPLES = ROOT / "examples"
 NAMES = sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
@@ -153,11 +154,29 @@ def test_latin_square(canvass, fleet):
 
 
 def test_off_peak(canvass, fleet):
-    result, _ = run_policy(canvass, fleet, "off_peak", "--set", "every=100ms", "--set", "start_in=50ms")
+    result, _ = run_policy(canvass, fleet, "off_peak", "--set", "every=100ms")
     assert result.status == 0, result
     found = sorted(spans(dispatched(canvass)).values())
     assert len(found) == 9
     assert all(later[0] - earlier[1] >= 0.099 for earlier, later in zip(found, found[1:]))
+
+
+def test_off_peak_waits_for_its_hour(canvass, write):
+    """In virtual time: whatever the hour is now, the questions are put after 22:00 UTC."""
+    for name in ("policies.lua", "questions.lua"):
+        write(name, (POLICIES / name).read_text())
+    script = write("late.lua", """local policies = require "policies"
+        return {
+          questions = { { id = "a", prompt = "a" }, { id = "b", prompt = "b" } },
+          policy = function(plan)
+            policies.off_peak(plan)
+            canvass.log("ended at", math.floor(canvass.now() % 86400 / 60))
+          end,
+        }""")
+    regions = write("t.lua", table({"us/m": "http://127.0.0.1:1/"}))
+    result = canvass("plan", script, "--regions", regions, "--set", "hour=22", "--set", "every=10m", "--log", "json")
+    assert result.status == 0, result
+    assert result.said(f"ended at {22 * 60 + 10}"), result.err
 
 
 def test_stop_early(canvass, fleet):

@@ -202,6 +202,29 @@ def test_settings_reach_the_script(canvass, server, write):
     assert sent["temperature"] == 0.7
 
 
+def test_now_is_the_time_of_day(canvass, server, write):
+    """canvass.now() is unix time with its fractions; where a plan runs ahead of the clock, so does it."""
+    script = """local nap = canvass.setting("nap", 0)
+        return { name = "j", questions = { { id = "q", prompt = "p" } }, policy = function(plan)
+        canvass.log("began", canvass.now())
+        plan:run()
+        canvass.log("ended", canvass.now())
+        canvass.sleep(nap)
+        canvass.log("slept", canvass.now())
+        end }"""
+    times = lambda result: [float(line["message"].split()[1]) for line in result.log
+                            if line["message"].split()[0] in ("began", "ended", "slept")]
+    before = time.time()
+    began, ended, slept = times(asked(canvass, server, write, script))
+    assert before - 0.1 <= began < ended <= slept <= time.time() + 0.1
+    assert began % 1 or ended % 1
+    path = write("t.lua", table({"us/m": "http://127.0.0.1:1/"}))
+    began, ended, slept = times(canvass("plan", write("job.lua", script), "--regions", path, "--set", "nap=86400",
+                                        "--log", "json"))
+    assert before - 0.1 <= began <= time.time() + 0.1 and 0 < ended - began < 60
+    assert slept - ended == pytest.approx(86400, abs=0.001)
+
+
 def test_a_setting_nobody_reads(canvass, write):
     path = write("t.lua", table({"us/m": "http://127.0.0.1:1/"}))
     result = canvass("run", write("job.lua", job()), "--regions", path, "--set", "langauge=de")

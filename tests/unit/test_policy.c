@@ -72,9 +72,9 @@ void engine_job_view(const struct engine_job *job, struct job_view *out)
     out->tally.by_status[STATUS_FAILED] = 1;
 }
 
-int64_t engine_job_now_us(const struct engine_job *job)
+double engine_job_now_s(const struct engine_job *job)
 {
-    return job->now_us;
+    return 1e9 + (double)job->now_us / (double)SECOND_US;
 }
 
 /* ---- help ---- */
@@ -360,6 +360,7 @@ static void time_and_progress(void **state)
 {
     struct engine_job *job = start(*state, "function(plan)\n"
                                            "  local t = canvass.now()\n"
+                                           "  assert(t == 1e9)\n"
                                            "  canvass.sleep(1.5); canvass.sleep '10m'; canvass.sleep(0)\n"
                                            "  assert(canvass.now() - t == 601.5)\n"
                                            "  local p = canvass.progress()\n"
