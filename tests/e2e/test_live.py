@@ -29,7 +29,7 @@ class Screen:
     def __init__(self, columns, rows):
         self.columns, self.rows = columns, rows
         self.lines, self.row, self.column, self.cursor = [""], 0, 0, True
-        self.up, self.wrapped, self.hidden, self.colours = 0, [], False, False
+        self.up, self.wrapped = 0, []
 
     def put(self, c):
         if unicodedata.combining(c):
@@ -58,11 +58,10 @@ class Screen:
             del self.lines[self.row + 1:]
         elif name in "hl" and arguments == "?25":
             self.cursor = name == "h"
-            self.hidden = self.hidden or not self.cursor
         elif name in "hl" and arguments in ("?2026", "?7"):
             pass
         elif name == "m":
-            self.colours = self.colours or arguments not in ("", "0")
+            pass
         else:
             raise AssertionError(f"unknown sequence: {arguments}{name}")
 
