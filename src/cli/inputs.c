@@ -1,6 +1,5 @@
 #include "cli/inputs.h"
 
-#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +35,13 @@ static bool read_overrides(const struct args *args, struct settings *out, struct
 {
     static const char *const flags[OVERRIDES][2] = {
         {"timeout", "timeout"}, {"samples", "samples"}, {"in-flight", "in_flight"}};
-    int64_t number, time_us;
-    if (!args_duration(args, "timeout", &time_us, err) || !args_integer(args, "samples", 1, INT_MAX, &number, err) ||
-        !args_integer(args, "in-flight", 1, INT_MAX, &number, err))
+    int64_t number, time_us = 1;
+    if (!args_duration(args, "timeout", &time_us, err) ||
+        !args_integer(args, "samples", 1, JOB_SAMPLES_MAX, &number, err) ||
+        !args_integer(args, "in-flight", 1, JOB_IN_FLIGHT_MAX, &number, err))
         return false;
+    if (time_us <= 0)
+        return err_set(err, ERR_USAGE, "no time at all (--timeout): write a number and a unit, such as 90s or 10m");
     for (size_t i = 0; i < OVERRIDES; i++)
         if (args_given(args, flags[i][0]))
             out->list[out->count++] = (struct script_setting){mem_strdup(flags[i][1]), args_text(args, flags[i][0])};
@@ -70,23 +72,18 @@ static void script_said(void *ctx, const char *line)
     log_event(LOG_INFO, line, LOG_S("from", "script"));
 }
 
-static struct job_file *load_job(const struct args *args, const struct script_limits *limits, struct err *err)
+static struct job_file *load_job(const struct args *args, const struct script_limits *limits,
+                                 const struct settings *settings, struct err *err)
 {
-    struct settings settings = {.count = 0};
-    struct job_file *file = NULL;
-    if (read_settings(args, &settings, err) && read_overrides(args, &settings, err))
-        file = job_file_load(args->words[0],
-                             &(struct job_file_options){
-                                 .limits = limits,
-                                 .settings = settings.list,
-                                 .setting_count = settings.count,
-                                 .policy = args_text(args, "policy"),
-                                 .questions = args_text(args, "questions"),
-                                 .log = script_said,
-                             },
-                             err);
-    free_settings(&settings);
-    return file;
+    struct job_file_options options = {
+        .limits = limits,
+        .settings = settings->list,
+        .setting_count = settings->count,
+        .policy = args_text(args, "policy"),
+        .questions = args_text(args, "questions"),
+        .log = script_said,
+    };
+    return job_file_load(args->words[0], &options, err);
 }
 
 struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
@@ -108,12 +105,15 @@ struct region_table *load_regions(const char *path, const char *secrets, bool se
 bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err)
 {
     struct inputs in = {0};
-    if (!read_limits(args, &in.limits, err))
-        return false;
-    in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits, err);
-    if (!in.table)
-        return false;
-    in.file = load_job(args, &in.limits, err);
+    struct settings settings = {.count = 0};
+    /* What was typed wrong is told before a file is read, and before any of its warnings. */
+    if (read_limits(args, &in.limits, err) && read_settings(args, &settings, err) &&
+        read_overrides(args, &settings, err))
+        in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits,
+                                err);
+    if (in.table)
+        in.file = load_job(args, &in.limits, &settings, err);
+    free_settings(&settings);
     if (!in.file) {
         region_table_unref(in.table);
         return false;

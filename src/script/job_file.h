@@ -11,6 +11,8 @@
 
 struct job_file;
 
+enum { JOB_SAMPLES_MAX = 100000, JOB_IN_FLIGHT_MAX = 1000000 };
+
 struct job_file_options {
     const struct script_limits *limits;     /* NULL: the defaults */
     /* --set: name, samples, timeout, in_flight, on_missing, warm and parameters.NAME stand over the file's; any other

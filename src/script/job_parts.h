@@ -16,8 +16,6 @@ enum {
     JOB_NAME_BYTES = 100,
     JOB_ID_BYTES = 200,              /* of a question or a model */
     JOB_QUESTIONS_MAX = 10000000,
-    JOB_SAMPLES_MAX = 100000,
-    JOB_IN_FLIGHT_MAX = 1000000,
     JOB_TEXT_BYTES = 16 << 20,       /* of one JSON value of a question, and of the parameters */
 };
 

@@ -86,6 +86,19 @@ def test_usage(canvass, write, args):
     assert "Assertion" not in result.err
 
 
+@pytest.mark.parametrize("option, value", [
+    ("--samples", "0"), ("--samples", "100001"), ("--samples", "2x"), ("--timeout", "soon"), ("--timeout", "0s"),
+    ("--in-flight", "0"), ("--in-flight", "1000001"), ("--set", "x"), ("--script-memory", "0")])
+def test_a_wrong_option_is_told_before_any_file_is_read(canvass, write, option, value):
+    """The table would warn, and the job does not even exist: the option comes first, and by its name."""
+    warns = write("t.lua", table({"us/m": "http://127.0.0.1:1/"}, hop="10s"))
+    for command in ("run", "plan"):
+        result = canvass(command, "nowhere.lua", "--regions", warns, option, value)
+        assert result.status == 2 and len(result.err.splitlines()) == 1, result
+        assert f"({option})" in result.err and result.err.startswith("canvass: "), result
+    assert "hop" in canvass("run", "nowhere.lua", "--regions", warns).err, "or nothing was shown"
+
+
 def test_errors_have_their_three_parts(canvass):
     """canvass: WHAT (WHERE): WHAT TO DO"""
     for args in (["run", "nowhere.lua", "--regions", "t.lua"], ["show", "x", "--db", "nowhere.db"], ["run", "a.lua"]):
