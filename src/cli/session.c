@@ -157,7 +157,7 @@ static bool open_parts(struct session *s, const struct session_options *o, struc
                                 &(struct http_client_options){
                                     .ca_file = o->ca_file,
                                     .user_agent = "canvass/" CANVASS_VERSION,
-                                    .in_flight_hint = in_flight_hint(s->table),
+                                    .in_flight_hint = in_flight_hint(s->table), .http2 = true,
                                 },
                                 err);
     if (!s->client)

@@ -155,7 +155,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 {
     struct http_client *c = mem_zalloc(sizeof *c);
     curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (!http_trust_load(c, o->ca_file, err)) {
+    if (o->ca_file && !http_trust_load(c, o->ca_file, err)) {
         curl_global_cleanup();
         free(c);
         return NULL;

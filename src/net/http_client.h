@@ -3,7 +3,7 @@
  * Redirects are never followed here. TLS is always verified. Callbacks of libcurl only append;
  * ended() is called from the loop's turn hook, never inline, and may send and cancel.
  * Transfers are spread over multi handles of a few hundred each; a
- * target's connections are reused. */
+ * target's connections are reused, and shared by many requests where the server speaks HTTP/2. */
 #ifndef NET_HTTP_CLIENT_H
 #define NET_HTTP_CLIENT_H
 
@@ -24,10 +24,7 @@ struct http_client_options {
     const char *ca_file;     /* PEM bundle instead of the system's; NULL: the system's */
     const char *user_agent;
     unsigned in_flight_hint; /* expected requests in flight: sizes connection caches and descriptors */
-    /* Share connections where the server speaks HTTP/2. Off is the safe choice: libcurl 7.88 now and then gets an
-     * answer longer than its buffer (64 KB) stuck when streams share a connection, and what breaks a
-     * connection breaks all that share it. */
-    bool http2;
+    bool http2;              /* requests share connections where the server speaks HTTP/2 */
 };
 
 /* Fails when the certificates cannot be read. */

@@ -54,6 +54,8 @@ struct http_shard {
     struct http_client *client;
     CURLM *multi;
     struct loop_timer *timer;
+    struct loop_timer *nudge;           /* runs while requests that share connections are in flight */
+    bool nudging;
     struct list kick_link, touch_link;
     struct list requests;
     unsigned in_flight, targets;

@@ -13,7 +13,6 @@ enum {
     MAX_SPARE = 512,
     MAX_HEADER_BYTES = 256 * 1024,  /* of all responses to one request together */
     READ_BYTES = 4096,              /* each request in flight has a buffer of this size */
-    STREAM_READ_BYTES = 64 * 1024,  /* with HTTP/2 what passes the buffer may get stuck */
     UPLOAD_BYTES = 16 * 1024,       /* the least libcurl takes */
     POST_IDLE_S = 1,
     GET_IDLE_S = 60,
@@ -125,12 +124,12 @@ static void set_callbacks(struct http_request *q)
 
 /* Set once: a handle is never reset between requests. curl_easy_reset() forgets the size of a
  * buffer that a handle may still have from a cancelled request, and the next read overruns it. */
-static void set_constants(CURL *easy, CURLSH *share, bool http2)
+static void set_constants(CURL *easy, CURLSH *share)
 {
     SET(easy, CURLOPT_SHARE, share);
     SET(easy, CURLOPT_NOSIGNAL, 1L);
     SET(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    SET(easy, CURLOPT_BUFFERSIZE, (long)(http2 ? STREAM_READ_BYTES : READ_BYTES));
+    SET(easy, CURLOPT_BUFFERSIZE, (long)READ_BYTES);
     SET(easy, CURLOPT_UPLOAD_BUFFERSIZE, (long)UPLOAD_BYTES);
     SET(easy, CURLOPT_TCP_KEEPALIVE, 1L);
     SET(easy, CURLOPT_TCP_KEEPIDLE, (long)PROBE_AFTER_S);
@@ -151,7 +150,7 @@ struct http_request *http_request_get(struct http_client *c)
     if (!q->easy)
         abort(); /* out of memory */
     set_callbacks(q);
-    set_constants(q->easy, c->share, c->http2);
+    set_constants(q->easy, c->share);
     http_trust_use(c, q->easy);
     return q;
 }

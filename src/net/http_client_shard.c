@@ -10,7 +10,7 @@
  * costs visibly more. A hundred is also what HTTP/2 servers allow as streams of a connection; past that
  * every further transfer would open a connection of its own. The cache must hold more than can be in
  * flight, or live connections are thrown away. */
-enum { SHARD_TRANSFERS = 100, SHARD_CONNECTIONS = SHARD_TRANSFERS + 56 };
+enum { SHARD_TRANSFERS = 100, SHARD_CONNECTIONS = SHARD_TRANSFERS + 56, NUDGE_EVERY_US = 100 * 1000 };
 
 /* A socket that libcurl waits for. */
 struct watch {
@@ -93,6 +93,29 @@ static void timer_fired(void *ctx)
     http_shard_kick(ctx);
 }
 
+/* libcurl 7.88 forgets to go on with a stream whose answer outgrew its buffer while another stream
+ * of the connection was being read: it would wait for ever. Pausing and resuming makes it look again. */
+static void nudge(void *ctx)
+{
+    struct http_shard *s = ctx;
+    s->nudging = false;
+    s->client->inside = true;
+    LIST_EACH(it, &s->requests) {
+        struct http_request *q = container_of(it, struct http_request, link);
+        if (!q->target->multiplex)
+            continue;
+        s->nudging = true;
+        if (q->header_bytes) {
+            curl_easy_pause(q->easy, CURLPAUSE_RECV);
+            curl_easy_pause(q->easy, CURLPAUSE_CONT);
+        }
+    }
+    s->client->inside = false;
+    touch(s);
+    if (s->nudging)
+        loop_timer_at(s->nudge, loop_now_us(s->client->loop) + NUDGE_EVERY_US);
+}
+
 static struct http_shard *shard_new(struct http_client *c)
 {
     struct http_shard *s = mem_zalloc(sizeof *s);
@@ -101,6 +124,7 @@ static struct http_shard *shard_new(struct http_client *c)
     if (!s->multi)
         abort(); /* out of memory */
     s->timer = loop_timer_new(c->loop, timer_fired, s);
+    s->nudge = loop_timer_new(c->loop, nudge, s);
     list_init(&s->kick_link);
     list_init(&s->touch_link);
     list_init(&s->requests);
@@ -124,6 +148,7 @@ void http_shard_free(struct http_shard *s)
     list_unlink(&s->kick_link);
     list_unlink(&s->touch_link);
     loop_timer_free(s->timer);
+    loop_timer_free(s->nudge);
     free(s);
 }
 
@@ -167,6 +192,10 @@ void http_shard_add(struct http_shard *s, struct http_request *q)
     CURLMcode code = curl_multi_add_handle(s->multi, q->easy);
     s->client->inside = false;
     assert(code == CURLM_OK);
+    if (q->target->multiplex && !s->nudging) {
+        s->nudging = true;
+        loop_timer_at(s->nudge, loop_now_us(s->client->loop) + NUDGE_EVERY_US);
+    }
 }
 
 void http_shard_remove(struct http_request *q)
