@@ -204,6 +204,20 @@ static void ended(void *ctx, struct session_job *job)
 
 /* ---- the result ---- */
 
+/* What to look at now; and after an end before its time, what there is. */
+static void add_next(const struct run *r, const struct job_summary *j, struct buf *out)
+{
+    bool elsewhere = strcmp(r->db, "canvass.db") != 0;
+    int64_t answers = j->by_status[STATUS_SUCCEEDED];
+    buf_addc(out, '\n');
+    if (j->state == JOB_CANCELLED || j->state == JOB_TIMED_OUT)
+        buf_addf(out, "kept: %lld of %lld answers, and how far each of the others came; running it again is a new job "
+                 "that asks everything\n", (long long)answers, (long long)j->planned);
+    bool failed = j->by_status[STATUS_FAILED] > 0, look = answers < j->planned && !failed && !answers;
+    buf_addf(out, "next: canvass %s %s%s", look ? "show" : "results", r->job_id, failed ? " --status failed" : "");
+    buf_addf(out, "%s%s\n", elsewhere ? " --db " : "", elsewhere ? r->db : "");
+}
+
 static void print_text(const struct run *r, const struct summary *s)
 {
     struct buf out;
@@ -216,8 +230,7 @@ static void print_text(const struct run *r, const struct summary *s)
         buf_addf(&out, "%s  %s was idle for %s, longer than its scaledown of %s: it had to start cold again\n",
                  i ? "" : "\n", r->idle[i].endpoint, duration_format(r->idle[i].idle_us, idle),
                  duration_format(r->idle[i].scaledown_us, scaledown));
-    bool elsewhere = strcmp(r->db, "canvass.db") != 0;
-    buf_addf(&out, "\nnext: canvass results %s%s%s\n", r->job_id, elsewhere ? " --db " : "", elsewhere ? r->db : "");
+    add_next(r, summary_job(s), &out);
     out_buf(&out);
     buf_done(&out);
 }

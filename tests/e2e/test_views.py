@@ -1,6 +1,9 @@
 """What is shown of a job after it ran: filters with a slip in them, jobs whose process is gone, what to do next."""
+import signal
+
 import pytest
 
+from conftest import wait_until
 from helpers import answer, job, replies, table
 
 
@@ -65,3 +68,43 @@ def test_the_owner_of_a_job_that_ended(canvass, server, write):
     origin = server(replies(answer()))
     result = canvass.run(write("job.lua", job()), write("t.lua", table({"us/m": origin.url()})))
     assert result.json["owner_alive"] is None
+
+
+def last_lines(result):
+    return result.out.rstrip("\n").split("\n\n")[-1].splitlines()
+
+
+def test_what_next(canvass, server, write):
+    """The last line is a command that exists and fits; tried as it stands."""
+    origin = server(lambda r: r.reply(404) if r.prompt == "question 2" else r.reply(200, answer()))
+    regions = write("t.lua", table({"us/m": origin.url()}))
+
+    def ran(count, *args, status):
+        result = canvass("run", write("job.lua", job(count)), "--regions", regions, "--log-level", "error", *args)
+        assert result.status == status, result
+        line = last_lines(result)[-1]
+        assert line.startswith("next: canvass "), result
+        assert canvass(*line.split()[2:]).status == 0
+        return line
+
+    assert ran(1, status=0) == "next: canvass results study-1"
+    assert ran(1, "--db", "other.db", status=0) == "next: canvass results study-1 --db other.db"
+    assert ran(3, status=1) == "next: canvass results study-2 --status failed"
+
+
+def test_what_next_after_an_interrupt(canvass, server, write):
+    origin = server(lambda r: r.reply(200, answer()) if r.prompt == "question 1" else r.hang())
+    script, regions = write("job.lua", job(3)), write("t.lua", table({"us/m": origin.url()}))
+    process = canvass.start("run", script, "--regions", regions)
+    wait_until(lambda: len(origin.requests) == 2)
+    process.signal(signal.SIGINT)
+    process.wait_for("interrupted")
+    process.signal(signal.SIGINT)
+    result = process.wait()
+    assert result.status == 130, result
+    assert last_lines(result) == [
+        "kept: 1 of 3 answers, and how far each of the others came; running it again is a new job that asks everything",
+        "next: canvass results study-1"]
+    none = canvass("run", write("none.lua", job(questions=[dict(id="q", prompt="x")])), "--regions", regions,
+                   "--timeout", "100ms", "--log-level", "error")
+    assert none.status == 3 and last_lines(none)[-1] == "next: canvass show study-2", none
