@@ -65,7 +65,7 @@ function policies.latin_square(plan)
 end
 
 -- ---- by the clock ----
--- Begins when the endpoints are quiet or cheap, at an hour of the day in UTC, and then puts one question every so often:
+-- Begins when the endpoints are quiet or cheap, at an hour of the day in UTC, and then puts a question every so often:
 --   canvass run job.lua ... --policy policies.off_peak --set hour=22 --set every=10m
 
 local hour = canvass.setting("hour", -1) -- below 0: at once

@@ -6,18 +6,21 @@
 --                                          a function is called with nil too when the option is not given (optional)
 --   request = function(ask)                -> the body: text as it is, or a table that becomes JSON;
 --                                             nil and the reason when this cannot be asked
---   prepare = function(ask)                -> (optional) what request() returns for all questions of a job but for the
---                                             prompt: called once for a job and endpoint instead of request(), with a mark
---                                             as ask.prompt to be put where the prompt goes, as a whole value, and without
---                                             ask.question and ask.sample; nil when request() is to be asked after all.
---                                             Where the body differs in the prompt only, prepare = request is right
---   answer  = function(response, ask)      -> one of  { text = "...", model =, region =, prompt_tokens =, completion_tokens = }
---                                                     { error = "...", class = "bad_response", transient = true, wait = seconds }
---                                                     { poll = URL or true for the same one again, wait = seconds }
+--   prepare = function(ask)                -> (optional) what request() returns for all questions of a job but for
+--                                             the prompt: called once for a job and endpoint instead of request(),
+--                                             with a mark as ask.prompt to be put where the prompt goes, as a whole
+--                                             value, and without ask.question and ask.sample; nil when request() is
+--                                             to be asked after all. Where the body differs in the prompt only,
+--                                             prepare = request is right
+--   answer  = function(response, ask)      -> one of
+--             { text = "...", model =, region =, prompt_tokens =, completion_tokens = }
+--             { error = "...", class = "bad_response", transient = true, wait = seconds }
+--             { poll = URL or true for the same one again, wait = seconds }
 --                                             or nil: the HTTP status decides; on 2xx that is a bad response
 --   health  = function(response)           -> { status =, region =, models = { "..." } } (optional)
 --
--- ask:      prompt, model, region, endpoint, url, sample, parameters, options, question { id, prompt, expected, metadata ... }
+-- ask:      prompt, model, region, endpoint, url, sample, parameters, options,
+--           question { id, prompt, expected, metadata ... }
 -- response: status, body, json (nil when the body is not JSON)
 --
 -- Both are shared by all calls, as are ask.parameters and ask.options: read them, copy what you keep.
@@ -30,8 +33,8 @@ local adapter = {}
 
 local LONGEST_TEXT = 2000
 
--- JSON gives null as a userdata and whatever the endpoint likes as anything, so all reading goes through these: the text
--- or nil; the table or an empty one; the number if it is one of things, or nil.
+-- JSON gives null as a userdata and whatever the endpoint likes as anything, so all reading goes through these: the
+-- text or nil; the table or an empty one; the number if it is one of things, or nil.
 adapter.text, adapter.object, adapter.count = json.text, json.object, json.count
 
 -- Everything the job sets goes along, known or not; what is in the body already wins. (The body comes first because

@@ -7,8 +7,9 @@
 --   }
 --
 -- body: a table, or the JSON text itself. A value that is exactly one placeholder becomes what it names, with its type,
--- and is left out when the job does not set it; inside a longer text it becomes text. In a JSON text, placeholders outside
--- of quotes become JSON values. Placeholders: prompt model region endpoint sample, parameters.NAME, question.NAME.
+-- and is left out when the job does not set it; inside a longer text it becomes text. In a JSON text, placeholders
+-- outside of quotes become JSON values. Placeholders: prompt model region endpoint sample, parameters.NAME,
+-- question.NAME.
 --
 -- answer and the other paths: names with dots, [0] for the first of a list, ["a.b"] for odd names.
 
@@ -63,13 +64,16 @@ end
 
 -- ---- templates ----
 
-local roots = { prompt = true, model = true, region = true, endpoint = true, sample = true, parameters = true, question = true }
+local roots = {
+    prompt = true, model = true, region = true, endpoint = true, sample = true, parameters = true, question = true,
+}
 
 local function lookup(name, ask)
     if name == "model" then return ask.options.send_model or ask.model end
     local value
     for part in name:gmatch("[^.]+") do
-        if value == nil then value = ask[part] elseif type(value) == "table" then value = value[part] else return nil end
+        if value ~= nil and type(value) ~= "table" then return nil end
+        value = (value or ask)[part]
         if value == nil or value == json.null then return nil end
     end
     return value
@@ -193,7 +197,9 @@ local function compile_body(body)
     local any = setmetatable({}, { __index = function() return "x" end })
     local sample = { prompt = "x", model = "x", region = "x", endpoint = "x", sample = 1, options = {},
                      question = any, parameters = any }
-    if not pcall(json.decode, render(sample)) then return nil, "the text is not JSON once its placeholders are filled in" end
+    if not pcall(json.decode, render(sample)) then
+        return nil, "the text is not JSON once its placeholders are filled in"
+    end
     return render
 end
 

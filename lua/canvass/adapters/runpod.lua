@@ -49,7 +49,11 @@ local function read_output(output, ask)
         if type(tokens) ~= "table" then return openai.answer({ status = 200, json = output }, ask) end
         local pieces = {}
         for i, piece in ipairs(tokens) do pieces[i] = text(piece) or "" end
-        return { text = table.concat(pieces), prompt_tokens = count(usage.input), completion_tokens = count(usage.output) }
+        return {
+            text = table.concat(pieces),
+            prompt_tokens = count(usage.input),
+            completion_tokens = count(usage.output),
+        }
     end
     local found = text(output.text) or text(output.response) or text(output.output) or text(output.generated_text)
     if found then return { text = found, model = text(output.model), region = text(output.region) } end
@@ -95,9 +99,11 @@ function runpod.answer(response, ask)
     elseif status == "COMPLETED" then
         return completed(body, ask)
     elseif status == "FAILED" then
-        return adapter.bad(adapter.error_text(body) or adapter.error_text(body.output) or "the job failed without a reason", true)
+        local reason = adapter.error_text(body) or adapter.error_text(body.output)
+        return adapter.bad(reason or "the job failed without a reason", true)
     elseif status == "TIMED_OUT" then
-        return { error = adapter.error_text(body) or "the job ran into the endpoint's own execution timeout", class = "timeout" }
+        local reason = adapter.error_text(body) or "the job ran into the endpoint's own execution timeout"
+        return { error = reason, class = "timeout" }
     elseif status == "CANCELLED" then
         return adapter.bad(adapter.error_text(body) or "the job was cancelled at the provider")
     end
