@@ -360,7 +360,7 @@ static void test_the_table_points_at_the_fleet(void **state)
     buf_init(&out, 1 << 20);
     fleet_table_write(spec, "http://127.0.0.1:9100", 100, &out);
     static const char *const lines[] = {
-        "limits   = { endpoints = 8, in_flight = 8 }", "deadline = \"9s\", connect = \"10s\", hop = \"2500ms\", scaledown = \"6s\"",
+        "limits   = { endpoints = 8, in_flight = 8 }", "deadline = \"9s\", connect = \"2500ms\", hop = \"2500ms\", scaledown = \"6s\"",
         "poll = \"10ms\"", "base = \"10ms\", cap = \"600ms\"", "price_per_second = 0.03,", "aliases = { \"us-east\" },",
         "health = \"http://127.0.0.1:9100/asia/health\"",
         "[\"llama3.2-1b\"] = { url = \"http://127.0.0.1:9100/us/llama3.2-1b\", adapter = \"modal\" }",
