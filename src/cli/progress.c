@@ -58,9 +58,11 @@ static void erase(struct progress *p)
 {
     size_t rows = rows_on_screen(p);
     buf_adds(&p->out, "\r");
+    /* Never clears from the screen's first cell: tmux would keep a copy of each frame in its history. */
     if (rows)
-        buf_addf(&p->out, "\033[%zuA", rows);
-    buf_adds(&p->out, "\033[J");
+        buf_addf(&p->out, "\033[%zuA\033[K\033[B\033[J\033[A", rows);
+    else
+        buf_adds(&p->out, "\033[J");
     p->on_screen = 0;
 }
 
