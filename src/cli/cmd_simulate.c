@@ -172,8 +172,8 @@ const struct command command_simulate = {
     .name = "simulate",
     .words = "FLEET.lua",
     .summary = "serve a simulated fleet over HTTP, faster than real time",
-    .details = "/REGION/MODEL asks, /REGION/health tells, /stats counts, /reset starts anew. Serves until Ctrl-C, then\n"
-               "tells in one line on standard error what it was asked.",
+    .details = "/REGION/MODEL asks, /REGION/health tells, /stats counts, /reset starts anew. Serves until\n"
+               "Ctrl-C, then tells in one line on standard error what it was asked.",
     .examples = "  canvass simulate fleet.lua --speed 600 --table sim.lua &\n"
                 "  canvass run job.lua --regions sim.lua",
     .words_min = 1,

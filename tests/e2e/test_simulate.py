@@ -50,8 +50,8 @@ def test_refusals_and_faults_are_told(canvass, fleet, write):
         us={"a": dict(redirect_status=202)}), faults=[{"what": "500"}]), speed=100)
     assert canvass.run(write("job.lua", job(1)), simulated.write_table(defaults=dict(retry=False))).status == 1
     last = end(simulated).err.splitlines()[-1]
-    assert last == ("1 POST and 0 GETs on result URLs; 0 of them told to come back later; at most 1 request open at once; "
-                    "0 refused; 1 failed by a fault")
+    assert last == ("1 POST and 0 GETs on result URLs; 0 of them told to come back later; at most 1 request open at "
+                    "once; 0 refused; 1 failed by a fault")
 
 
 def test_the_end_in_json(canvass, write):

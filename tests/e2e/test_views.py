@@ -42,7 +42,8 @@ def test_a_right_filter_that_matches_nothing(done):
 
 def test_filters_together(done):
     result = done("results", "last", "--region", "us", "--model", "small", "--question", "q2", "--json")
-    assert [(e["region"], e["model_id"], e["question_id"]) for e in result.json["executions"]] == [("us", "small", "q2")]
+    found = [(e["region"], e["model_id"], e["question_id"]) for e in result.json["executions"]]
+    assert found == [("us", "small", "q2")]
     assert done("results", "last", "--status", "failed", "--class", "not_found", "--json").json["total"] == 2
 
 
