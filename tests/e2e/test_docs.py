@@ -226,7 +226,7 @@ def test_adapter_fields():
     load = source("adapters*.c")
     fields = set(re.findall(r'take_function\(&f, "(\w+)"', load)) | {"headers", "options"}
     documented = {re.match(r"\w+", code).group() for code in first_column(DOC["Adapters"], "field")}
-    assert len(fields) == 5 and documented == fields
+    assert len(fields) == 6 and documented == fields
     parts = strings_of(source("adapters*.c"), "part_names[PART_COUNT]".split("[")[0])
     assert len(parts) == 10
     returns = first_column(DOC["Adapters"], "`answer` returns")
