@@ -47,6 +47,8 @@ static bool gate_has_room(const struct gate *g)
 
 void gate_call(struct gate *g)
 {
+    if (list_empty(&g->sema.waiters))
+        return;
     int64_t now_us = engine_now(g->engine), retry_us;
     if (g->endpoint && g->endpoint->breaker.state == BREAKER_DEAD)
         while (!list_empty(&g->sema.waiters)) /* each skips what it has */
