@@ -8,6 +8,8 @@
 #include "base/timeutil.h"
 #include "engine/state.h"
 
+enum { TURN_ROUNDS = 16 };
+
 int64_t engine_now(const struct engine *e)
 {
     return e->ports.clock.now_us(e->ports.clock.ctx);
@@ -124,11 +126,14 @@ void engine_durable(struct engine *e, uint64_t number)
     engine_poke(e);
 }
 
+/* A policy that never waits for anything real must not keep the host from its signals and sockets: what is left
+ * after some rounds is for the next turn. */
 void engine_turn(struct engine *e)
 {
+    bool busy = true;
     e->woken = false;
     e->turning = true;
-    for (bool busy = true; busy && !e->store_failed;) {
+    for (unsigned rounds = 0; busy && rounds < TURN_ROUNDS && !e->store_failed; rounds++) {
         busy = tell_durable(e);
         busy |= timers_fire(&e->timers, engine_now(e));
         for (struct list *it = e->jobs.next, *next; it != &e->jobs; it = next) {
@@ -144,6 +149,8 @@ void engine_turn(struct engine *e)
         next = it->next;
         job_settle(container_of(it, struct engine_job, link));
     }
+    if (busy && !e->store_failed)
+        engine_poke(e);
     int64_t next_us = timers_next_us(&e->timers);
     if (next_us != NEVER_US && !e->woken)
         e->ports.clock.wake_at(e->ports.clock.ctx, next_us);

@@ -6,6 +6,10 @@
 #include "base/timeutil.h"
 #include "engine/state.h"
 
+/* A policy that sleeps for no time in a loop waits for something to change: it shall not take the CPU. */
+#define SHORTEST_NAP_US MS_US
+enum { READY_IN_A_ROUND = 100 };
+
 static void run_end_if_done(struct run *run)
 {
     if (run->remaining == 0) {
@@ -120,11 +124,12 @@ void runs_free(struct engine_job *job)
         nap_free(container_of(job->naps.next, struct nap, link));
 }
 
-/* Tells the policy of what has ended. True if there was anything to tell. */
+/* Tells the policy of what has ended. True if there was anything to tell. A run of nothing ends as it starts, so one
+ * round has a bound. */
 bool job_ready_policies(struct engine_job *job)
 {
     bool told = false;
-    while (!list_empty(&job->ended_runs) && !job->policy_ended) {
+    for (unsigned n = 0; n < READY_IN_A_ROUND && !list_empty(&job->ended_runs) && !job->policy_ended; n++) {
         struct run *run = container_of(job->ended_runs.next, struct run, link);
         void *token = run->token;
         run_free(run);
@@ -158,6 +163,6 @@ void engine_sleep(struct engine_job *job, int64_t for_us, void *token)
     nap->token = token;
     nap->timer.fire = nap_over;
     list_push(&job->naps, &nap->link);
-    timer_set(&job->engine->timers, &nap->timer, engine_now(job->engine) + (for_us > 0 ? for_us : 0));
+    timer_set(&job->engine->timers, &nap->timer, engine_now(job->engine) + (for_us > SHORTEST_NAP_US ? for_us : SHORTEST_NAP_US));
     engine_poke(job->engine);
 }

@@ -607,6 +607,30 @@ static void a_job_that_only_waits_for_paused_endpoints_times_out(void **state)
     world_free(w);
 }
 
+/* Naps of no time, runs of nothing, and the whole plan again and again: the host gets its turn, and a stop works. */
+static void a_policy_that_never_waits_can_be_stopped(void **state)
+{
+    (void)state;
+    for (int policy = 7; policy <= 9; policy++) {
+        struct world *w = world_new(1, 2, 3);
+        w->policy = policy;
+        world_start(w);
+        int64_t began_us = w->now_us;
+        for (unsigned i = 0; i < 1000; i++) {
+            uint32_t before = w->part;
+            assert_true(world_step(w));
+            assert_true(w->part - before <= 5000);
+        }
+        if (policy == 7) /* it does not take the whole CPU either */
+            assert_true(w->part - 1000 <= (w->now_us - began_us) / MS_US + 1);
+        engine_stop(w->job, STOP_DRAIN, JOB_CANCELLED, "interrupted");
+        world_run(w);
+        world_check_ended(w);
+        assert_int_equal(world_view(w).state, JOB_CANCELLED);
+        world_free(w);
+    }
+}
+
 static void a_failed_policy_fails_the_job(void **state)
 {
     (void)state;
@@ -739,6 +763,7 @@ int main(void)
         cmocka_unit_test(abort_works_in_every_phase),
         cmocka_unit_test(the_jobs_timeout_is_counted_from_the_first_dispatch),
         cmocka_unit_test(a_job_that_only_waits_for_paused_endpoints_times_out),
+        cmocka_unit_test(a_policy_that_never_waits_can_be_stopped),
         cmocka_unit_test(a_failed_policy_fails_the_job),
         cmocka_unit_test(what_a_policy_leaves_out_is_skipped),
         cmocka_unit_test(a_paused_endpoint_waits_or_is_skipped),

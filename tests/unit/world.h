@@ -59,7 +59,9 @@ struct world {
     bool over;
     struct selection *all;
     uint32_t part;                          /* of the test's sequential policy */
-    int policy;                             /* 0 free, 1 sequential, 2 each endpoint sequential, 3 error at once, 4 nothing, 5 sleeps */
+    int policy;                             /* 0 free, 1 sequential, 2 each endpoint sequential, 3 error at once, 4 nothing, 5 sleeps,
+                                             * 6 all twice at once; of 7, 8, 9 none ever ends: naps of no time, runs of nothing,
+                                             * all again and again */
     uint32_t parts_of[WORLD_ENDPOINTS];
 };
 
@@ -249,6 +251,8 @@ static void world_policy_next(struct world *w, uint32_t lane)
     selection_free(base);
 }
 
+static void world_policy_ready(void *ctx, void *token);
+
 static void world_policy_start(void *ctx, struct engine_job *job)
 {
     struct world *w = ctx;
@@ -280,6 +284,12 @@ static void world_policy_start(void *ctx, struct engine_job *job)
         engine_run(job, selection_copy(w->all), NULL);
         w->part = 1;
         break;
+    case 7:
+    case 8:
+    case 9:
+        w->part = 1000; /* calls; not the 99 below */
+        world_policy_ready(w, NULL);
+        break;
     }
 }
 
@@ -293,6 +303,15 @@ static void world_policy_ready(void *ctx, void *token)
         engine_run(w->job, selection_copy(w->all), NULL);
     } else if (w->policy == 6 && w->part-- == 1) {
         return; /* the other one is still to come */
+    } else if (w->policy == 7) {
+        w->part++;
+        engine_sleep(w->job, 0, NULL);
+    } else if (w->policy == 8 || w->policy == 9) {
+        w->part++;
+        struct selection *s = selection_copy(w->all);
+        if (w->policy == 8)
+            s->endpoint_count = 0;
+        engine_run(w->job, s, NULL);
     } else {
         engine_policy_ended(w->job, NULL);
     }
