@@ -241,6 +241,42 @@ static void a_lock_held_too_long_is_an_error(void **state)
     fixture_remove(&f);
 }
 
+/* What is written to a file without a name is never found again, so nothing more is reported as kept. */
+static void a_database_that_is_taken_away_is_an_error(void **state)
+{
+    (void)state;
+    for (int how = 0; how < 3; how++) {
+        struct fixture f;
+        struct small_plan p;
+        struct err err = {0};
+        char away[128];
+        fixture_folder(&f);
+        fixture_open(&f);
+        small_plan_init(&p, "j", 1, 1, 1);
+        fixture_accept(&f, &p);
+        struct attempt_began began = a_beginning(1, 1);
+        fixture_wait(&f, f.recorder.attempt_began(f.recorder.ctx, &began));
+        assert_int_equal(f.failures, 0);
+
+        snprintf(away, sizeof away, "%s.away", f.path);
+        assert_int_equal(how == 0 ? unlink(f.path) : rename(f.path, away), 0);
+        if (how == 2)
+            write_file(f.path, "", 0);
+        struct attempt_ended end = an_end(1, 1, STATUS_SUCCEEDED);
+        uint64_t number = f.recorder.attempt_ended(f.recorder.ctx, &end);
+        fixture_wait(&f, number);
+        assert_int_equal(f.failures, 1);
+        assert_true(f.durable < number);
+        assert_mentions(f.failure.text, "removed, renamed or replaced");
+        assert_mentions(f.failure.text, f.path);
+        assert_false(store_close(f.store, &err));
+        f.store = NULL;
+        if (how > 0)
+            unlink(away);
+        fixture_remove(&f);
+    }
+}
+
 /* ---- other processes ---- */
 
 static pid_t run_child(int (*run)(struct fixture *f, int out), struct fixture *f, int *read_end)
@@ -513,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_read_only_place_is_refused),
         cmocka_unit_test(damage_is_told),
         cmocka_unit_test(a_lock_held_too_long_is_an_error),
+        cmocka_unit_test(a_database_that_is_taken_away_is_an_error),
         cmocka_unit_test(processes_create_a_file_at_once),
         cmocka_unit_test(processes_share_a_file),
         cmocka_unit_test(a_kill_loses_nothing_that_was_reported),
