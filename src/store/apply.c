@@ -25,12 +25,12 @@ static const char *const sql[STATEMENT_COUNT] = {
                  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     [HOP] = "INSERT OR REPLACE INTO hops(attempt, number, http_status, dispatched_at, first_byte_at, result_url)"
             " SELECT row, ?2, ?3, ?4, ?5, ?6 FROM dispatches WHERE row = ?1",
-    /* No INSERT ... SELECT, which keeps a journal to undo itself: a missing dispatch makes `posts` NULL, and that fails. */
+    /* An INSERT ... SELECT keeps a journal to undo itself; so a missing dispatch makes `posts` NULL, which fails. */
     [END] = "INSERT INTO endings(row, status, class, http_status, hops, bytes_in, bytes_out, dispatched_at,"
             " first_byte_at, ended_at, posts, all_hops, prompt_tokens, completion_tokens, cost, became, became_class,"
             " became_error, served_model, served_region, error, answer, response)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, (SELECT ?11 FROM dispatches WHERE row = ?1), ?12, ?13, ?14,"
-            " ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, (SELECT ?11 FROM dispatches WHERE row = ?1), ?12, ?13,"
+            " ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
     [ADD_CLOSING] = "INSERT INTO closings(status, class, error, ended_at) VALUES (?1, ?2, ?3, ?4) RETURNING id",
     [CLOSE_ROWS] = "INSERT OR REPLACE INTO closed(row, closing) SELECT row * 1024 + attempts, ?1 FROM executions"
                    " WHERE job_id = ?2 AND question >= ?3 AND question <= ?4 AND row >= ?5 AND row < ?6"
@@ -38,7 +38,8 @@ static const char *const sql[STATEMENT_COUNT] = {
                    " AND (status = 'pending' OR (NOT ?8 AND status IN ('running', 'waiting_result', 'backing_off')))",
     [CHANGE_JOB] = "UPDATE jobs SET state = ?2, started_at = coalesce(?3, started_at),"
                    " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
-    [FIND_JOB] = "SELECT row, id, first_row, planned, width FROM jobs WHERE ?1 >= first_row AND ?1 < first_row + planned",
+    [FIND_JOB] = "SELECT row, id, first_row, planned, width FROM jobs"
+                 " WHERE ?1 >= first_row AND ?1 < first_row + planned",
     [FIND_URLS] = "SELECT url FROM job_cells WHERE job_row = ?1 ORDER BY position",
 };
 

@@ -19,21 +19,23 @@
 #define ROW "(j.first_row + (q.position - 1) * j.width + c.position)"
 
 /* d: the last dispatch, the one without a successor; e: its ending; y: it was closed after that. What few rows or
- * queries need is a subquery: SQLite makes every join of an aggregate, and a subquery only when its value is wanted. The
- * last two columns are there to be ordered and bounded by: an index has them, and `row` in none. */
+ * queries need is a subquery: SQLite makes every join of an aggregate, and a subquery only when its value is wanted.
+ * The last two columns are there to order and to bound by: indices have them, and none has `row`. */
 #define CLOSING(column) "(SELECT " column " FROM closings WHERE id = y.closing)"
 #define OF_EXECUTION(column) \
     "CASE WHEN y.row IS NOT NULL THEN " CLOSING(column) " WHEN e.became IS NULL THEN e." column \
     " ELSE e.became_" column " END AS " column
 /* Of the execution, and while it runs again of what came before. */
 #define SO_FAR(column) "(SELECT " column " FROM endings WHERE row = d.row - 1)"
+#define LATEST(column) "  CASE WHEN e.row IS NULL THEN " SO_FAR(column) " ELSE e." column " END AS " column ",\n"
 #define FIRST(column, table) "(SELECT " column " FROM " table " WHERE row = " ROW " * 1024 + 1)"
 
 #define EXECUTIONS_VIEW \
     "CREATE VIEW executions AS SELECT " ROW " AS row,\n" \
     "  j.id || '.' || " NUMBER " AS id, j.id AS job_id, " NUMBER " AS number, q.id AS question_id,\n" \
     "  c.model_id AS model_id, c.region AS region, c.sample AS sample, c.endpoint AS endpoint,\n" \
-    "  CASE WHEN y.row IS NOT NULL THEN " CLOSING("status") " WHEN e.row IS NOT NULL THEN coalesce(e.became, e.status)\n" \
+    "  CASE WHEN y.row IS NOT NULL THEN " CLOSING("status") "\n" \
+    "    WHEN e.row IS NOT NULL THEN coalesce(e.became, e.status)\n" \
     "    WHEN d.row IS NULL THEN 'pending' WHEN EXISTS (SELECT 1 FROM hops WHERE attempt = d.row)\n" \
     "    THEN 'waiting_result' ELSE 'running' END AS status,\n" \
     "  " OF_EXECUTION("class") ",\n" \
@@ -49,16 +51,15 @@
     "    " FIRST("recorded_at", "dispatches") ") END AS started_at,\n" \
     "  CASE WHEN y.row IS NOT NULL THEN " CLOSING("ended_at") " WHEN e.became IS NOT 'backing_off' THEN e.ended_at\n" \
     "    END AS ended_at,\n" \
-    "  CASE WHEN e.row IS NULL THEN " SO_FAR("prompt_tokens") " ELSE e.prompt_tokens END AS prompt_tokens,\n" \
-    "  CASE WHEN e.row IS NULL THEN " SO_FAR("completion_tokens") " ELSE e.completion_tokens END AS completion_tokens,\n" \
-    "  CASE WHEN e.row IS NULL THEN " SO_FAR("cost") " ELSE e.cost END AS cost,\n" \
+    LATEST("prompt_tokens") LATEST("completion_tokens") LATEST("cost") \
     "  " OF_EXECUTION("error") ",\n" \
     "  e.answer AS answer, q.position AS question, c.position AS cell\n" \
     "FROM jobs AS j CROSS JOIN questions AS q ON q.job_id = j.id CROSS JOIN job_cells AS c ON c.job_row = j.row\n" \
     "LEFT JOIN dispatches AS d ON d.row > " ROW " * 1024 AND d.row < (" ROW " + 1) * 1024\n" \
     "LEFT JOIN dispatches AS later ON later.row = d.row + 1\n" \
     "LEFT JOIN endings AS e ON e.row = d.row\n" \
-    "LEFT JOIN closed AS y ON (e.row IS NULL OR e.became = 'backing_off') AND y.row = coalesce(d.row, " ROW " * 1024)\n" \
+    "LEFT JOIN closed AS y ON (e.row IS NULL OR e.became = 'backing_off')\n" \
+    "  AND y.row = coalesce(d.row, " ROW " * 1024)\n" \
     "WHERE later.row IS NULL;\n"
 
 #define LAST_HOP(column) "(SELECT " column " FROM hops WHERE attempt = d.row ORDER BY number DESC LIMIT 1)"
