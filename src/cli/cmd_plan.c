@@ -45,8 +45,9 @@ struct planning {
 
 /* The middle answer of each endpoint, apart for cold ones. */
 static const char median_sql[] =
-    "WITH t AS (SELECT e.endpoint AS endpoint, a.cold AS cold, a.ended_at - a.dispatched_at AS s FROM executions e "
-    "JOIN attempts a ON a.row > e.row * 1024 AND a.row < (e.row + 1) * 1024 WHERE a.status = 'succeeded'), "
+    "WITH t AS (SELECT c.endpoint AS endpoint, d.cold AS cold, e.ended_at - e.dispatched_at AS s FROM endings e "
+    "JOIN dispatches d ON d.row = e.row JOIN jobs j ON j.row = d.job_row JOIN job_cells c ON c.job_row = j.row "
+    "AND c.position = (e.row / 1024 - j.first_row) % j.width WHERE e.status = 'succeeded'), "
     "r AS (SELECT endpoint, cold, s, row_number() OVER w AS k, count(*) OVER (PARTITION BY endpoint, cold) AS n FROM t "
     "WINDOW w AS (PARTITION BY endpoint, cold ORDER BY s)) "
     "SELECT endpoint, cold, s FROM r WHERE k = (n + 1) / 2 ORDER BY cold";

@@ -133,8 +133,8 @@ static bool check_name(struct reader *reader, const char *job_id, const char *op
 }
 
 #define JOB_VALUES(column) \
-    "SELECT " column " FROM executions WHERE row >= (SELECT first_row FROM jobs WHERE id = ?1) AND " \
-    "row < (SELECT first_row + planned FROM jobs WHERE id = ?1) GROUP BY 1 ORDER BY " column " = ?2 DESC, min(row)"
+    "SELECT " column " FROM job_cells WHERE job_row = (SELECT row FROM jobs WHERE id = ?1) GROUP BY 1 " \
+    "ORDER BY " column " = ?2 DESC, min(position)"
 
 /* A filter that matches nothing is a slip where the job has no such name, and an answer where it has. */
 static bool check_names(struct reader *reader, const struct execution_filter *f, struct err *err)

@@ -37,23 +37,22 @@ struct summary {
 
 /* ---- reading ---- */
 
-/* A job's rows stand side by side, and an attempt's row is its execution's times 1024 and more: all is found by key, in
- * one walk, without the index. */
-#define JOB_ROW(column) "(SELECT " column " FROM jobs WHERE id = ?1)"
-#define JOB_EXECUTIONS "row >= " JOB_ROW("first_row") " AND row < " JOB_ROW("first_row + planned")
-#define JOB_ATTEMPTS "row >= " JOB_ROW("first_row * 1024") " AND row < " JOB_ROW("(first_row + planned) * 1024")
+#define JOB(column) "(SELECT " column " FROM jobs WHERE id = ?1)"
 
 static const char region_sql[] =
-    "SELECT region, count(*), sum(status = 'succeeded'), sum(status = 'failed'), sum(status = 'cancelled'), "
-    "sum(status = 'skipped') FROM executions WHERE " JOB_EXECUTIONS " GROUP BY region ORDER BY min(number)";
+    "SELECT region, count(*) * " JOB("planned / width") " FROM job_cells WHERE job_row = " JOB("row")
+    " GROUP BY region ORDER BY min(position)";
 
-static const char failure_sql[] =
-    "SELECT endpoint, status, coalesce(class, ''), max(error), count(*) FROM executions WHERE " JOB_EXECUTIONS
-    " AND status IN ('failed', 'cancelled', 'skipped') GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3";
+/* Mostly few, and then cheaper than to group all that went well. */
+static const char rest_sql[] =
+    "SELECT endpoint, status, coalesce(class, ''), max(error), count(*), region FROM executions WHERE job_id = ?1"
+    " AND status <> 'succeeded' GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3";
 
+/* An attempt's row is its execution's times 1024 and more. */
 static const char times_sql[] =
-    "SELECT cold, count(*), avg(ended_at - dispatched_at) FROM attempts WHERE " JOB_ATTEMPTS
-    " AND status = 'succeeded' GROUP BY cold";
+    "SELECT sum(NOT cold), avg(CASE WHEN NOT cold THEN ended_at - dispatched_at END), sum(cold),"
+    " avg(CASE WHEN cold THEN ended_at - dispatched_at END) FROM dispatches JOIN endings USING (row) WHERE"
+    " row >= " JOB("first_row * 1024") " AND row < " JOB("(first_row + planned) * 1024") " AND status = 'succeeded'";
 
 static const char *keep(struct summary *s, const struct value *v)
 {
@@ -66,20 +65,39 @@ static bool add_region(void *ctx, int columns, const char *const *names, const s
     (void)columns;
     (void)names;
     s->regions = mem_array(s->regions, s->region_count + 1, sizeof *s->regions);
-    s->regions[s->region_count++] = (struct region_line){
-        keep(s, &v[0]), v[1].integer, v[2].integer, v[3].integer, v[4].integer, v[5].integer};
+    s->regions[s->region_count++] =
+        (struct region_line){.id = keep(s, &v[0]), .planned = v[1].integer, .succeeded = v[1].integer};
     return s->region_count < LINES_MAX;
 }
 
-static bool add_failure(void *ctx, int columns, const char *const *names, const struct value *v)
+static void take_from_region(struct summary *s, struct str region, enum status status, int64_t count)
+{
+    for (size_t i = 0; i < s->region_count; i++) {
+        struct region_line *r = &s->regions[i];
+        if (!str_is(region, r->id))
+            continue;
+        r->succeeded -= count;
+        r->failed += status == STATUS_FAILED ? count : 0;
+        r->cancelled += status == STATUS_CANCELLED ? count : 0;
+        r->skipped += status == STATUS_SKIPPED ? count : 0;
+    }
+}
+
+static bool add_rest(void *ctx, int columns, const char *const *names, const struct value *v)
 {
     struct summary *s = ctx;
     (void)columns;
     (void)names;
+    struct failure_line line = {keep(s, &v[0]), keep(s, &v[1]), keep(s, &v[2]), keep(s, &v[3]), v[4].integer};
+    enum status status;
+    if (!status_parse(line.status, &status))
+        return true;
+    take_from_region(s, v[5].text, status, line.count);
+    if (!status_is_final(status) || s->failure_count == LINES_MAX)
+        return true;
     s->failures = mem_array(s->failures, s->failure_count + 1, sizeof *s->failures);
-    s->failures[s->failure_count++] =
-        (struct failure_line){keep(s, &v[0]), keep(s, &v[1]), keep(s, &v[2]), keep(s, &v[3]), v[4].integer};
-    return s->failure_count < LINES_MAX;
+    s->failures[s->failure_count++] = line;
+    return true;
 }
 
 static bool add_times(void *ctx, int columns, const char *const *names, const struct value *v)
@@ -87,9 +105,10 @@ static bool add_times(void *ctx, int columns, const char *const *names, const st
     struct summary *s = ctx;
     (void)columns;
     (void)names;
-    int cold = v[0].type == VALUE_INTEGER && v[0].integer;
-    s->answers[cold] = v[1].integer;
-    s->mean_s[cold] = v[2].type == VALUE_REAL ? v[2].real : NAN;
+    for (int cold = 0; cold < 2; cold++) {
+        s->answers[cold] = v[2 * cold].integer;
+        s->mean_s[cold] = v[2 * cold + 1].type == VALUE_REAL ? v[2 * cold + 1].real : NAN;
+    }
     return true;
 }
 
@@ -100,7 +119,8 @@ struct summary *summary_load(struct reader *reader, const char *job_id, struct e
     const char *bind[] = {s->job.id};
     if (reader_job(reader, job_id, &s->job, err) &&
         reader_sql(reader, region_sql, bind, 1, 0, add_region, s, err) &&
-        reader_sql(reader, failure_sql, bind, 1, 0, add_failure, s, err) &&
+        (s->job.by_status[STATUS_SUCCEEDED] == s->job.planned ||
+         reader_sql(reader, rest_sql, bind, 1, 0, add_rest, s, err)) &&
         reader_sql(reader, times_sql, bind, 1, 0, add_times, s, err))
         return s;
     summary_free(s);

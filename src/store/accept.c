@@ -134,8 +134,8 @@ static bool take_revision(struct db *db, const struct region_table *table, const
 static bool take_rows(struct db *db, int64_t *first, struct err *err)
 {
     char sql[160];
-    snprintf(sql, sizeof sql, "SELECT max((SELECT coalesce(max(row), 0) FROM executions),"
-             " (SELECT coalesce(max(row), 0) / %d FROM attempts)) + 1", (int)ATTEMPTS_PER_EXECUTION);
+    snprintf(sql, sizeof sql, "SELECT max((SELECT coalesce(max(first_row + planned), 1) FROM jobs),"
+             " (SELECT coalesce(max(row), 0) / %d + 1 FROM dispatches))", (int)ATTEMPTS_PER_EXECUTION);
     return db_int(db, sql, first, err);
 }
 
@@ -144,9 +144,9 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
 {
     struct stmt *st = db_prepare(db,
                                  "INSERT INTO jobs(id, name, number, state, policy, created_at, timeout_s, revision,"
-                                 " submitted_by, first_row, planned, owner, owner_pid, owner_start, owner_boot, spec,"
-                                 " control_from) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,"
-                                 " ?13, ?14, ?15, (SELECT coalesce(max(id), 0) FROM control_log))",
+                                 " submitted_by, first_row, planned, width, owner, owner_pid, owner_start, owner_boot,"
+                                 " spec, control_from) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+                                 " ?12, ?13, ?14, ?15, ?16, (SELECT coalesce(max(id), 0) FROM control_log))",
                                  err);
     if (!st)
         return false;
@@ -168,11 +168,12 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
     stmt_text(st, 8, job->submitted_by ? job->submitted_by : author);
     stmt_int(st, 9, a->first_row);
     stmt_int(st, 10, (int64_t)plan->count);
-    stmt_text(st, 11, owner);
-    stmt_int(st, 12, self.pid);
-    stmt_int(st, 13, self.start);
-    stmt_text(st, 14, self.boot);
-    stmt_str(st, 15, spec);
+    stmt_int(st, 11, (int64_t)plan->sample_count * plan->endpoint_count);
+    stmt_text(st, 12, owner);
+    stmt_int(st, 13, self.pid);
+    stmt_int(st, 14, self.start);
+    stmt_text(st, 15, self.boot);
+    stmt_str(st, 16, spec);
     bool ok = stmt_run(st, err);
     stmt_free(st);
     return ok;
@@ -218,29 +219,24 @@ static bool insert_questions(struct db *db, const struct job_spec *job, const ch
     return ok;
 }
 
-/* In plan order, so that row first_row + n is execution n. Only what differs from the row before is bound. */
-static bool insert_executions(struct db *db, const struct plan *plan, const struct accepted *a, struct err *err)
+/* The first question's executions, which all others repeat. */
+static bool insert_cells(struct db *db, const struct plan *plan, const char *job_id, struct err *err)
 {
-    struct stmt *st = db_prepare(db,
-                                 "INSERT INTO executions(row, id, job_id, number, question_id, model_id, region,"
-                                 " sample, endpoint) VALUES (?1, ?2 || '.' || ?3, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                                 err);
+    struct stmt *st = db_prepare(db, "INSERT INTO job_cells(job_row, position, region, model_id, sample, endpoint, url)"
+                                     " VALUES ((SELECT row FROM jobs WHERE id = ?1), ?2, ?3, ?4, ?5, ?6, ?7)", err);
     if (!st)
         return false;
     bool ok = true;
-    stmt_text(st, 2, a->job_id);
-    for (uint64_t n = 0; ok && n < plan->count; n++) {
+    stmt_text(st, 1, job_id);
+    for (uint64_t n = 0; ok && n < (uint64_t)plan->sample_count * plan->endpoint_count; n++) {
         struct cell c = plan_cell(plan, n);
         const struct endpoint_spec *e = plan_endpoint(plan, c.endpoint);
-        stmt_int(st, 1, a->first_row + (int64_t)n);
-        stmt_int(st, 3, (int64_t)n + 1);
-        if (c.endpoint == 0) {
-            stmt_text(st, 4, plan->job->questions[c.question].id);
-            stmt_int(st, 7, c.sample + 1);
-        }
-        stmt_text(st, 5, e->model);
-        stmt_text(st, 6, plan->table->regions[e->region].id);
-        stmt_text(st, 8, e->id);
+        stmt_int(st, 2, (int64_t)n);
+        stmt_text(st, 3, plan->table->regions[e->region].id);
+        stmt_text(st, 4, e->model);
+        stmt_int(st, 5, c.sample + 1);
+        stmt_text(st, 6, e->id);
+        stmt_text(st, 7, e->url ? e->url : "");
         ok = stmt_run(st, err);
     }
     stmt_free(st);
@@ -265,7 +261,7 @@ static bool insert_all(struct db *db, const struct plan *plan, const char *autho
            insert_job(db, plan, number, author, out, spec, err) &&
            insert_files(db, job, out->job_id, err) &&
            insert_questions(db, job, out->job_id, err) &&
-           insert_executions(db, plan, out, err);
+           insert_cells(db, plan, out->job_id, err);
 }
 
 bool accept_job(struct db *db, const struct plan *plan, const char *author, struct accepted *out, struct err *err)

@@ -1,4 +1,4 @@
-/* accept.h -- a job enters the database: its files, its questions and a row for each planned execution. */
+/* accept.h -- a job enters the database: its files, its questions and what each is put to. */
 #ifndef STORE_ACCEPT_H
 #define STORE_ACCEPT_H
 

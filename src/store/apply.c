@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "store/schema.h"
@@ -16,44 +17,37 @@ enum {
 };
 
 enum {
-    INSERT_ATTEMPT, EXECUTION_RUNS, HOP_ATTEMPT, HOP_EXECUTION, END_ATTEMPT, END_EXECUTION,
-    CLOSE_ROWS, CHANGE_JOB, FIND_JOB, STATEMENT_COUNT
+    DISPATCH, HOP, END, ADD_CLOSING, CLOSE_ROWS, CHANGE_JOB, FIND_JOB, FIND_URLS, STATEMENT_COUNT
 };
 
-/* No statement that runs once per execution may set a column of the unique index. */
 static const char *const sql[STATEMENT_COUNT] = {
-    [INSERT_ATTEMPT] = "INSERT INTO attempts(row, id, execution_id, number, status, cold, revision, in_flight,"
-                       " queued_at, url, request)"
-                       " VALUES (?1, ?2 || '.' || ?3, ?2, ?3, 'running', ?4, ?5, ?6, ?7, ?8, ?9)",
-    /* The POST may leave as soon as this is durable, so it counts from here on. */
-    [EXECUTION_RUNS] =
-        "UPDATE executions SET status = 'running', class = NULL, error = NULL, attempts = ?2, posts = posts + 1,"
-        " cold = ?3, revision = ?4, queued_at = coalesce(?5, queued_at), started_at = coalesce(?6, started_at),"
-        " ended_at = NULL WHERE row = ?1",
-    [HOP_ATTEMPT] = "UPDATE attempts SET status = 'waiting_result', result_url = ?2, hops = ?3, http_status = ?4,"
-                    " dispatched_at = ?5, first_byte_at = ?6 WHERE row = ?1",
-    [HOP_EXECUTION] =
-        "UPDATE executions SET status = 'waiting_result', hops ="
-        " (SELECT sum(hops) FROM attempts WHERE attempts.row > ?1 * 1024 AND attempts.row < (?1 + 1) * 1024)"
-        " WHERE row = ?1",
-    [END_ATTEMPT] =
-        "UPDATE attempts SET status = ?2, class = ?3, http_status = ?4, hops = ?5, bytes_in = ?6, bytes_out = ?7,"
-        " dispatched_at = ?8, first_byte_at = ?9, ended_at = ?10, served_model = ?11, served_region = ?12,"
-        " error = ?13, response = ?14 WHERE row = ?1",
-    [END_EXECUTION] =
-        "UPDATE executions SET status = ?2, class = ?3, attempts = ?4, posts = ?5, hops = ?6, cold = ?7, revision = ?8,"
-        " started_at = coalesce(?9, started_at), ended_at = ?10, prompt_tokens = ?11, completion_tokens = ?12,"
-        " cost = ?13, error = ?14, answer = ?15 WHERE row = ?1",
-    [CLOSE_ROWS] = "UPDATE executions SET status = ?3, class = ?4, error = ?5, ended_at = ?6"
-                   " WHERE row >= ?1 AND row < ?2 AND (?7 IS NULL OR endpoint = ?7)"
+    [DISPATCH] = "INSERT INTO dispatches(row, job_row, cold, revision, in_flight, queued_at, recorded_at, url, request)"
+                 " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    [HOP] = "INSERT OR REPLACE INTO hops(attempt, number, http_status, dispatched_at, first_byte_at, result_url)"
+            " SELECT row, ?2, ?3, ?4, ?5, ?6 FROM dispatches WHERE row = ?1",
+    /* An INSERT ... SELECT keeps a journal to undo itself; so a missing dispatch makes `posts` NULL, which fails. */
+    [END] = "INSERT INTO endings(row, status, class, http_status, hops, bytes_in, bytes_out, dispatched_at,"
+            " first_byte_at, ended_at, posts, all_hops, prompt_tokens, completion_tokens, cost, became, became_class,"
+            " became_error, served_model, served_region, error, answer, response)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, (SELECT ?11 FROM dispatches WHERE row = ?1), ?12, ?13,"
+            " ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23)",
+    [ADD_CLOSING] = "INSERT INTO closings(status, class, error, ended_at) VALUES (?1, ?2, ?3, ?4) RETURNING id",
+    [CLOSE_ROWS] = "INSERT OR REPLACE INTO closed(row, closing) SELECT row * 1024 + attempts, ?1 FROM executions"
+                   " WHERE job_id = ?2 AND question >= ?3 AND question <= ?4 AND row >= ?5 AND row < ?6"
+                   " AND (?7 IS NULL OR endpoint = ?7)"
                    " AND (status = 'pending' OR (NOT ?8 AND status IN ('running', 'waiting_result', 'backing_off')))",
     [CHANGE_JOB] = "UPDATE jobs SET state = ?2, started_at = coalesce(?3, started_at),"
                    " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
-    [FIND_JOB] = "SELECT id, first_row, planned FROM jobs WHERE ?1 >= first_row AND ?1 < first_row + planned",
+    [FIND_JOB] = "SELECT row, id, first_row, planned, width FROM jobs"
+                 " WHERE ?1 >= first_row AND ?1 < first_row + planned",
+    [FIND_URLS] = "SELECT url FROM job_cells WHERE job_row = ?1 ORDER BY position",
 };
 
 struct job_rows {
-    int64_t first, end;
+    int64_t row, first, end;
+    int64_t width;
+    struct arena texts;
+    const char **urls;                       /* of its cells */
     char id[128];
 };
 
@@ -82,6 +76,12 @@ struct applier *applier_new(struct db *db, struct err *err)
     return a;
 }
 
+static void forget_job(struct job_rows *job)
+{
+    arena_done(&job->texts);
+    free(job->urls);
+}
+
 void applier_free(struct applier *a)
 {
     if (!a)
@@ -90,6 +90,8 @@ void applier_free(struct applier *a)
         stmt_free(a->statements[i]);
     for (int i = 0; i < TEXTS_MAX; i++)
         buf_done(&a->texts[i]);
+    for (unsigned i = 0; i < a->job_count; i++)
+        forget_job(&a->jobs[i]);
     free(a);
 }
 
@@ -143,15 +145,45 @@ static bool gone(struct applier *a, const char *what, struct err *err)
                    what, db_path(a->db));
 }
 
-static bool run_on_one_row(struct applier *a, struct stmt *st, const char *what, int64_t row, struct err *err)
+/* A cell's URL follows from the job, so that a dispatch holds one only where another was asked. */
+static bool read_urls(struct applier *a, struct job_rows *job, struct err *err)
 {
-    if (!stmt_run(st, err))
+    struct stmt *st = a->statements[FIND_URLS];
+    bool found, ok;
+    arena_init(&job->texts);
+    job->urls = mem_array(NULL, (size_t)job->width, sizeof *job->urls);
+    stmt_int(st, 1, job->row);
+    for (int64_t i = 0; i < job->width; i++)
+        job->urls[i] = "";
+    for (int64_t i = 0; (ok = stmt_next(st, &found, err)) && found && i < job->width; i++) {
+        const char *url = stmt_get_text(st, 0);
+        bool repeated = i > 0 && strcmp(url, job->urls[i - 1]) == 0;
+        job->urls[i] = repeated ? job->urls[i - 1] : arena_strdup(&job->texts, url);
+    }
+    stmt_reset(st);
+    if (!ok)
+        forget_job(job);
+    return ok;
+}
+
+static bool read_job(struct applier *a, int64_t row, struct job_rows *job, struct err *err)
+{
+    struct stmt *st = a->statements[FIND_JOB];
+    bool found;
+    stmt_int(st, 1, row);
+    if (!stmt_next(st, &found, err))
         return false;
-    if (db_changes(a->db) == 1)
-        return true;
-    char name[64];
-    snprintf(name, sizeof name, "%s %lld", what, (long long)row);
-    return gone(a, name, err);
+    if (!found) {
+        char name[64];
+        snprintf(name, sizeof name, "the job of execution row %lld", (long long)row);
+        return gone(a, name, err);
+    }
+    *job = (struct job_rows){.row = stmt_get_int(st, 0), .first = stmt_get_int(st, 2)};
+    snprintf(job->id, sizeof job->id, "%s", stmt_get_text(st, 1));
+    job->end = job->first + stmt_get_int(st, 3);
+    job->width = stmt_get_int(st, 4);
+    stmt_reset(st);
+    return read_urls(a, job, err);
 }
 
 /* Which job a row belongs to. A program runs few jobs at a time, and mostly the last one asked for. */
@@ -164,26 +196,17 @@ static const struct job_rows *find_job(struct applier *a, int64_t row, struct er
             return &a->jobs[at];
         }
     }
-    struct stmt *st = a->statements[FIND_JOB];
-    bool found;
-    stmt_int(st, 1, row);
-    if (!stmt_next(st, &found, err))
+    struct job_rows job;
+    if (!read_job(a, row, &job, err))
         return NULL;
-    if (!found) {
-        char name[64];
-        snprintf(name, sizeof name, "the job of execution row %lld", (long long)row);
-        gone(a, name, err);
-        return NULL;
-    }
     unsigned at = a->job_next++ % JOBS_KEPT;
-    a->job_count = a->job_count < JOBS_KEPT ? a->job_count + 1 : JOBS_KEPT;
+    if (a->job_count == JOBS_KEPT)
+        forget_job(&a->jobs[at]);
+    else
+        a->job_count++;
     a->job_last = at;
-    struct job_rows *job = &a->jobs[at];
-    snprintf(job->id, sizeof job->id, "%s", stmt_get_text(st, 0));
-    job->first = stmt_get_int(st, 1);
-    job->end = job->first + stmt_get_int(st, 2);
-    stmt_reset(st);
-    return job;
+    a->jobs[at] = job;
+    return &a->jobs[at];
 }
 
 static int64_t attempt_row(int64_t row, unsigned number)
@@ -192,62 +215,63 @@ static int64_t attempt_row(int64_t row, unsigned number)
     return row * ATTEMPTS_PER_EXECUTION + number;
 }
 
+/* The POST may leave as soon as this is durable, so it counts from here on. */
 static bool apply_began(struct applier *a, const struct attempt_began *r, double at, struct err *err)
 {
     const struct job_rows *job = find_job(a, r->row, err);
     if (!job)
         return false;
-    char execution_id[160];
-    snprintf(execution_id, sizeof execution_id, "%s.%lld", job->id, (long long)(r->row - job->first + 1));
-
-    struct stmt *st = a->statements[INSERT_ATTEMPT];
+    const char *usual = job->urls[(r->row - job->first) % job->width];
+    struct stmt *st = a->statements[DISPATCH];
     stmt_int(st, 1, attempt_row(r->row, r->number));
-    stmt_text(st, 2, execution_id);
-    stmt_int(st, 3, r->number);
-    stmt_int(st, 4, r->cold);
-    stmt_int(st, 5, r->revision);
-    stmt_int(st, 6, r->in_flight);
-    stmt_real(st, 7, r->queued_at);
-    stmt_text(st, 8, r->url);
-    bind_foreign(a, st, 9, r->request);
-    if (!stmt_run(st, err))
-        return false;
-
-    st = a->statements[EXECUTION_RUNS];
-    stmt_int(st, 1, r->row);
-    stmt_int(st, 2, r->number);
+    stmt_int(st, 2, job->row);
     stmt_int(st, 3, r->cold);
     stmt_int(st, 4, r->revision);
-    if (r->first) {
-        stmt_real(st, 5, r->queued_at);
-        stmt_real(st, 6, at);
-    } else {
-        stmt_null(st, 5);
-        stmt_null(st, 6);
-    }
-    return run_on_one_row(a, st, "execution row", r->row, err);
+    stmt_int(st, 5, r->in_flight);
+    stmt_real(st, 6, r->queued_at);
+    stmt_real(st, 7, at);
+    stmt_text(st, 8, r->url && strcmp(r->url, usual) == 0 ? NULL : r->url);
+    bind_foreign(a, st, 9, r->request);
+    return stmt_run(st, err);
 }
 
 static bool apply_hopped(struct applier *a, const struct attempt_hopped *r, struct err *err)
 {
-    struct stmt *st = a->statements[HOP_ATTEMPT];
-    stmt_int(st, 1, attempt_row(r->row, r->number));
-    bind_foreign_text(a, st, 2, r->result_url);
-    stmt_int(st, 3, r->hops);
-    bind_known(st, 4, r->http_status, r->http_status != 0);
-    stmt_real(st, 5, r->dispatched_at);
-    stmt_real(st, 6, r->first_byte_at);
-    if (!run_on_one_row(a, st, "attempt row", attempt_row(r->row, r->number), err))
+    int64_t row = attempt_row(r->row, r->number);
+    struct stmt *st = a->statements[HOP];
+    stmt_int(st, 1, row);
+    stmt_int(st, 2, r->hops);
+    bind_known(st, 3, r->http_status, r->http_status != 0);
+    stmt_real(st, 4, r->dispatched_at);
+    stmt_real(st, 5, r->first_byte_at);
+    bind_foreign_text(a, st, 6, r->result_url);
+    if (!stmt_run(st, err))
         return false;
-
-    st = a->statements[HOP_EXECUTION];
-    stmt_int(st, 1, r->row);
-    return run_on_one_row(a, st, "execution row", r->row, err);
+    char name[64];
+    snprintf(name, sizeof name, "attempt row %lld", (long long)row);
+    return db_changes(a->db) == 1 || gone(a, name, err);
 }
 
-static bool end_attempt(struct applier *a, const struct attempt_ended *r, struct err *err)
+static bool same_text(const char *a, const char *b)
 {
-    struct stmt *st = a->statements[END_ATTEMPT];
+    return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+/* Mostly an execution becomes what its attempt is: then it is written once. */
+static void bind_became(struct applier *a, struct stmt *st, const struct attempt_ended *r)
+{
+    const struct execution_now *e = &r->execution;
+    assert(status_is_final(e->status) || e->status == STATUS_BACKING_OFF);
+    bool same = e->status == r->status && e->class == r->class && same_text(e->error, r->error);
+    stmt_text(st, 16, same ? NULL : status_name(e->status));
+    bind_class(st, 17, same ? CLASS_NONE : e->class);
+    bind_foreign_text(a, st, 18, same ? NULL : e->error);
+}
+
+static bool apply_ended(struct applier *a, const struct attempt_ended *r, struct err *err)
+{
+    const struct execution_now *e = &r->execution;
+    struct stmt *st = a->statements[END];
     stmt_int(st, 1, attempt_row(r->row, r->number));
     stmt_text(st, 2, status_name(r->status));
     bind_class(st, 3, r->class);
@@ -258,49 +282,49 @@ static bool end_attempt(struct applier *a, const struct attempt_ended *r, struct
     stmt_real(st, 8, r->dispatched_at);
     stmt_real(st, 9, r->first_byte_at);
     stmt_real(st, 10, r->ended_at);
-    bind_foreign_text(a, st, 11, r->served_model);
-    bind_foreign_text(a, st, 12, r->served_region);
-    bind_foreign_text(a, st, 13, r->error);
-    bind_foreign(a, st, 14, r->response);
-    return run_on_one_row(a, st, "attempt row", attempt_row(r->row, r->number), err);
+    stmt_int(st, 11, e->posts);
+    stmt_int(st, 12, e->hops);
+    bind_known(st, 13, e->prompt_tokens, e->prompt_tokens >= 0);
+    bind_known(st, 14, e->completion_tokens, e->completion_tokens >= 0);
+    stmt_real(st, 15, e->cost);
+    bind_became(a, st, r);
+    bind_foreign_text(a, st, 19, r->served_model);
+    bind_foreign_text(a, st, 20, r->served_region);
+    bind_foreign_text(a, st, 21, r->error);
+    bind_foreign(a, st, 22, e->answer);
+    bind_foreign(a, st, 23, r->response);
+    return stmt_run(st, err);
 }
 
-static bool apply_ended(struct applier *a, const struct attempt_ended *r, struct err *err)
+static bool add_closing(struct applier *a, const struct rows_closed *r, int64_t *id, struct err *err)
 {
-    if (!end_attempt(a, r, err))
+    struct stmt *st = a->statements[ADD_CLOSING];
+    bool row;
+    stmt_text(st, 1, status_name(r->status));
+    bind_class(st, 2, r->class);
+    bind_foreign_text(a, st, 3, r->error);
+    stmt_real(st, 4, r->ended_at);
+    if (!stmt_next(st, &row, err))
         return false;
-    const struct execution_now *e = &r->execution;
-    struct stmt *st = a->statements[END_EXECUTION];
-    stmt_int(st, 1, r->row);
-    stmt_text(st, 2, status_name(e->status));
-    bind_class(st, 3, e->class);
-    stmt_int(st, 4, e->attempts);
-    stmt_int(st, 5, e->posts);
-    stmt_int(st, 6, e->hops);
-    stmt_int(st, 7, e->cold);
-    stmt_int(st, 8, e->revision);
-    if (r->number == 1)         /* now the first dispatch is known exactly */
-        stmt_real(st, 9, r->dispatched_at);
-    else
-        stmt_null(st, 9);
-    stmt_real(st, 10, e->ended_at);
-    bind_known(st, 11, e->prompt_tokens, e->prompt_tokens >= 0);
-    bind_known(st, 12, e->completion_tokens, e->completion_tokens >= 0);
-    stmt_real(st, 13, e->cost);
-    bind_foreign_text(a, st, 14, e->error);
-    bind_foreign(a, st, 15, e->answer);
-    return run_on_one_row(a, st, "execution row", r->row, err);
+    *id = stmt_get_int(st, 0);
+    stmt_reset(st);
+    return true;
 }
 
 static bool apply_closed(struct applier *a, const struct rows_closed *r, struct err *err)
 {
+    int64_t closing;
+    const struct job_rows *job = find_job(a, r->first_row, err);
+    if (!job || !add_closing(a, r, &closing, err))
+        return false;
+    int64_t end = r->first_row + (int64_t)r->count;
     struct stmt *st = a->statements[CLOSE_ROWS];
-    stmt_int(st, 1, r->first_row);
-    stmt_int(st, 2, r->first_row + (int64_t)r->count);
-    stmt_text(st, 3, status_name(r->status));
-    bind_class(st, 4, r->class);
-    bind_foreign_text(a, st, 5, r->error);
-    stmt_real(st, 6, r->ended_at);
+    stmt_int(st, 1, closing);
+    stmt_text(st, 2, job->id);
+    stmt_int(st, 3, (r->first_row - job->first) / job->width + 1);
+    stmt_int(st, 4, (end - 1 - job->first) / job->width + 1);
+    stmt_int(st, 5, r->first_row);
+    stmt_int(st, 6, end);
     stmt_text(st, 7, r->endpoint);
     stmt_int(st, 8, r->pending_only);
     return stmt_run(st, err);

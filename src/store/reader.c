@@ -72,31 +72,29 @@ bool reader_sql(struct reader *r, const char *sql, const char *const *bind, int 
     return ok;
 }
 
-/* The rows of a job are neighbours. Only a question's are better found by the index. */
 static void add_conditions(struct buf *sql, const struct execution_filter *f)
 {
-    const char *word = " WHERE ";
-    if (f->job_id && f->question_id) {
-        buf_addf(sql, "%se.job_id = ?1 AND e.question_id = ?2", word);
-        word = " AND ";
-    } else if (f->job_id) {
-        buf_addf(sql, "%se.row >= (SELECT first_row FROM jobs WHERE id = ?1)"
-                      " AND e.row < (SELECT first_row + planned FROM jobs WHERE id = ?1)", word);
-        word = " AND ";
-    } else if (f->question_id) {
-        buf_addf(sql, "%se.question_id = ?2", word);
-        word = " AND ";
-    }
     const struct {
         const char *value, *condition;
-    } rest[] = {{f->model_id, "e.model_id = ?3"}, {f->region, "e.region = ?4"}, {f->status, "e.status = ?5"},
-                {f->class, "e.class = ?6"}};
-    for (size_t i = 0; i < ARRAY_LEN(rest); i++) {
-        if (!rest[i].value)
+    } all[] = {{f->job_id, "e.job_id = ?1"}, {f->question_id, "e.question_id = ?2"}, {f->model_id, "e.model_id = ?3"},
+               {f->region, "e.region = ?4"}, {f->status, "e.status = ?5"}, {f->class, "e.class = ?6"}};
+    const char *word = " WHERE ";
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        if (!all[i].value)
             continue;
-        buf_addf(sql, "%s%s", word, rest[i].condition);
+        buf_addf(sql, "%s%s", word, all[i].condition);
         word = " AND ";
     }
+}
+
+/* By what indices have: nothing is sorted, and a plain listing skips whole questions instead of rows. */
+static void add_order(struct buf *sql, const struct execution_filter *f)
+{
+    bool plain = f->job_id && !f->question_id && !f->model_id && !f->region && !f->status && !f->class;
+    if (plain)
+        buf_adds(sql, " AND e.question > ?8 / (SELECT width FROM jobs WHERE id = ?1)");
+    buf_adds(sql, f->job_id ? " ORDER BY e.question, e.cell LIMIT ?7" : " ORDER BY e.row LIMIT ?7");
+    buf_adds(sql, plain ? " OFFSET ?8 % (SELECT width FROM jobs WHERE id = ?1)" : " OFFSET ?8");
 }
 
 bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err)
@@ -112,7 +110,7 @@ bool reader_executions(struct reader *r, const struct execution_filter *f, reade
                  ", (SELECT prompt FROM questions AS q WHERE q.job_id = e.job_id AND q.id = e.question_id) AS prompt");
     buf_adds(&sql, " FROM executions AS e");
     add_conditions(&sql, f);
-    buf_adds(&sql, " ORDER BY e.row LIMIT ?7 OFFSET ?8");
+    add_order(&sql, f);
 
     struct stmt *st = db_prepare(r->db, buf_str(&sql).ptr, err);
     buf_done(&sql);

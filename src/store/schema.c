@@ -12,10 +12,82 @@
 #define CLASS_CHECK "CHECK (class IS NULL OR (class <> '' AND (0" CLASS_LIST(CLASS_IS) ")))"
 #define STATE_CHECK "CHECK (0" JOB_STATE_LIST(STATE_IS) ")"
 
-/* `row` is the key that the records name, so that no text is looked up while a job runs. What is counted stands before
- * the long texts, so that a count does not walk through them. An index costs each change: there is one per promise. Ids
- * that follow from other columns are stored: generated, they would be put together anew at each change (14 % of its
- * cost). */
+#define BECAME_CHECK "CHECK (became IS NULL" STATUS_LIST(BECAME_IS) ")"
+#define BECAME_IS(name, text) " OR became = '" text "'"
+
+#define NUMBER "((q.position - 1) * j.width + c.position + 1)"
+#define ROW "(j.first_row + (q.position - 1) * j.width + c.position)"
+
+/* d: the last dispatch, the one without a successor; e: its ending; y: it was closed after that. What few rows or
+ * queries need is a subquery: SQLite makes every join of an aggregate, and a subquery only when its value is wanted.
+ * The last two columns are there to order and to bound by: indices have them, and none has `row`. */
+#define CLOSING(column) "(SELECT " column " FROM closings WHERE id = y.closing)"
+#define OF_EXECUTION(column) \
+    "CASE WHEN y.row IS NOT NULL THEN " CLOSING(column) " WHEN e.became IS NULL THEN e." column \
+    " ELSE e.became_" column " END AS " column
+/* Of the execution, and while it runs again of what came before. */
+#define SO_FAR(column) "(SELECT " column " FROM endings WHERE row = d.row - 1)"
+#define LATEST(column) "  CASE WHEN e.row IS NULL THEN " SO_FAR(column) " ELSE e." column " END AS " column ",\n"
+#define FIRST(column, table) "(SELECT " column " FROM " table " WHERE row = " ROW " * 1024 + 1)"
+
+#define EXECUTIONS_VIEW \
+    "CREATE VIEW executions AS SELECT " ROW " AS row,\n" \
+    "  j.id || '.' || " NUMBER " AS id, j.id AS job_id, " NUMBER " AS number, q.id AS question_id,\n" \
+    "  c.model_id AS model_id, c.region AS region, c.sample AS sample, c.endpoint AS endpoint,\n" \
+    "  CASE WHEN y.row IS NOT NULL THEN " CLOSING("status") "\n" \
+    "    WHEN e.row IS NOT NULL THEN coalesce(e.became, e.status)\n" \
+    "    WHEN d.row IS NULL THEN 'pending' WHEN EXISTS (SELECT 1 FROM hops WHERE attempt = d.row)\n" \
+    "    THEN 'waiting_result' ELSE 'running' END AS status,\n" \
+    "  " OF_EXECUTION("class") ",\n" \
+    "  coalesce(d.row % 1024, 0) AS attempts,\n" \
+    "  CASE WHEN e.row IS NOT NULL THEN e.posts WHEN d.row IS NULL THEN 0\n" \
+    "    ELSE coalesce(" SO_FAR("posts") ", d.row % 1024 - 1) + 1 END AS posts,\n" \
+    "  CASE WHEN e.row IS NOT NULL THEN e.all_hops WHEN d.row IS NULL THEN 0\n" \
+    "    ELSE coalesce(" SO_FAR("all_hops") ", 0) +\n" \
+    "    coalesce((SELECT max(number) FROM hops WHERE attempt = d.row), 0) END AS hops,\n" \
+    "  d.cold AS cold, d.revision AS revision,\n" \
+    "  CASE WHEN d.row IS NOT NULL THEN " FIRST("queued_at", "dispatches") " END AS queued_at,\n" \
+    "  CASE WHEN d.row IS NOT NULL THEN coalesce(" FIRST("dispatched_at", "endings") ",\n" \
+    "    " FIRST("recorded_at", "dispatches") ") END AS started_at,\n" \
+    "  CASE WHEN y.row IS NOT NULL THEN " CLOSING("ended_at") " WHEN e.became IS NOT 'backing_off' THEN e.ended_at\n" \
+    "    END AS ended_at,\n" \
+    LATEST("prompt_tokens") LATEST("completion_tokens") LATEST("cost") \
+    "  " OF_EXECUTION("error") ",\n" \
+    "  e.answer AS answer, q.position AS question, c.position AS cell\n" \
+    "FROM jobs AS j CROSS JOIN questions AS q ON q.job_id = j.id CROSS JOIN job_cells AS c ON c.job_row = j.row\n" \
+    "LEFT JOIN dispatches AS d ON d.row > " ROW " * 1024 AND d.row < (" ROW " + 1) * 1024\n" \
+    "LEFT JOIN dispatches AS later ON later.row = d.row + 1\n" \
+    "LEFT JOIN endings AS e ON e.row = d.row\n" \
+    "LEFT JOIN closed AS y ON (e.row IS NULL OR e.became = 'backing_off')\n" \
+    "  AND y.row = coalesce(d.row, " ROW " * 1024)\n" \
+    "WHERE later.row IS NULL;\n"
+
+#define LAST_HOP(column) "(SELECT " column " FROM hops WHERE attempt = d.row ORDER BY number DESC LIMIT 1)"
+#define ENDED_OR_HOP(column) \
+    "  CASE WHEN e.row IS NULL THEN " LAST_HOP(column) " ELSE e." column " END AS " column ",\n"
+
+#define ATTEMPTS_VIEW \
+    "CREATE VIEW attempts AS SELECT d.row AS row,\n" \
+    "  j.id || '.' || (d.row / 1024 - j.first_row + 1) || '.' || (d.row % 1024) AS id,\n" \
+    "  j.id || '.' || (d.row / 1024 - j.first_row + 1) AS execution_id, d.row % 1024 AS number,\n" \
+    "  coalesce(e.status, CASE WHEN EXISTS (SELECT 1 FROM hops WHERE attempt = d.row) THEN 'waiting_result'\n" \
+    "    ELSE 'running' END) AS status,\n" \
+    "  e.class AS class,\n" \
+    ENDED_OR_HOP("http_status") \
+    "  coalesce(e.hops, " LAST_HOP("number") ", 0) AS hops,\n" \
+    "  d.cold AS cold, d.revision AS revision, d.in_flight AS in_flight, e.bytes_in AS bytes_in,\n" \
+    "  e.bytes_out AS bytes_out, d.queued_at AS queued_at,\n" \
+    ENDED_OR_HOP("dispatched_at") \
+    ENDED_OR_HOP("first_byte_at") \
+    "  e.ended_at AS ended_at, coalesce(d.url, c.url) AS url, " LAST_HOP("result_url") " AS result_url,\n" \
+    "  e.served_model AS served_model, e.served_region AS served_region, e.error AS error, d.request AS request,\n" \
+    "  e.response AS response\n" \
+    "FROM dispatches AS d LEFT JOIN endings AS e ON e.row = d.row LEFT JOIN jobs AS j ON j.row = d.job_row\n" \
+    "LEFT JOIN job_cells AS c ON c.job_row = d.job_row AND c.position = (d.row / 1024 - j.first_row) % j.width;\n"
+
+/* A plan is a product, and so is its record: a job's questions times its cells give the executions, each with a number
+ * that follows from where it stands. What happens is only ever added, never changed: an UPDATE of a wide row
+ * costs twice an INSERT, and an execution needs one row when it is dispatched and one when that has ended. */
 static const char version_1[] =
     "CREATE TABLE jobs(\n"
     "  row INTEGER PRIMARY KEY,\n"
@@ -32,6 +104,7 @@ static const char version_1[] =
     "  submitted_by TEXT,\n"
     "  first_row INTEGER NOT NULL,       -- its executions are this row and the next ones\n"
     "  planned INTEGER NOT NULL,\n"
+    "  width INTEGER NOT NULL,           -- executions of one question, the same for each\n"
     "  owner TEXT,                       -- who runs it, for people; the next three tell whether that process lives\n"
     "  owner_pid INTEGER,\n"
     "  owner_start INTEGER,\n"
@@ -54,61 +127,77 @@ static const char version_1[] =
     "  prompt TEXT NOT NULL,\n"
     "  expected TEXT,                    -- JSON\n"
     "  metadata TEXT,                    -- JSON\n"
-    "  UNIQUE (job_id, id)\n"
+    "  UNIQUE (job_id, id),\n"
+    "  UNIQUE (job_id, position)\n"
     ") STRICT;\n"
-    "CREATE TABLE executions(\n"
-    "  row INTEGER PRIMARY KEY,\n"
-    "  id TEXT NOT NULL,                 -- job_id.number\n"
-    "  job_id TEXT NOT NULL,\n"
-    "  number INTEGER NOT NULL,          -- in the plan, from 1\n"
-    "  question_id TEXT NOT NULL,\n"
-    "  model_id TEXT NOT NULL,\n"
+    "CREATE TABLE job_cells(             -- what each question is put to\n"
+    "  job_row INTEGER NOT NULL,\n"
+    "  position INTEGER NOT NULL,        -- from 0; sample by sample\n"
     "  region TEXT NOT NULL,\n"
+    "  model_id TEXT NOT NULL,\n"
     "  sample INTEGER NOT NULL,          -- from 1\n"
     "  endpoint TEXT NOT NULL,           -- region/model_id\n"
-    "  status TEXT NOT NULL DEFAULT 'pending' " STATUS_CHECK ",\n"
-    "  class TEXT " CLASS_CHECK ",\n"
-    "  attempts INTEGER NOT NULL DEFAULT 0,\n"
-    "  posts INTEGER NOT NULL DEFAULT 0,\n"
-    "  hops INTEGER NOT NULL DEFAULT 0,\n"
-    "  cold INTEGER,\n"
-    "  revision INTEGER,\n"
+    "  url TEXT NOT NULL,\n"
+    "  PRIMARY KEY (job_row, position),\n"
+    "  UNIQUE (job_row, model_id, region, sample)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+    "CREATE TABLE dispatches(            -- an attempt is about to start\n"
+    "  row INTEGER PRIMARY KEY,          -- executions.row * 1024 + the attempt's number, from 1\n"
+    "  job_row INTEGER NOT NULL,\n"
+    "  cold INTEGER NOT NULL,\n"
+    "  revision INTEGER NOT NULL,\n"
+    "  in_flight INTEGER NOT NULL,       -- of the whole program, itself included\n"
     "  queued_at REAL,\n"
-    "  started_at REAL,\n"
-    "  ended_at REAL,\n"
-    "  prompt_tokens INTEGER,\n"
-    "  completion_tokens INTEGER,\n"
-    "  cost REAL,\n"
-    "  error TEXT,\n"
-    "  answer TEXT,\n"
-    "  UNIQUE (job_id, question_id, model_id, region, sample)\n"
+    "  recorded_at REAL NOT NULL,\n"
+    "  url TEXT,                         -- NULL: the cell's\n"
+    "  request TEXT\n"
     ") STRICT;\n"
-    "CREATE TABLE attempts(\n"
-    "  row INTEGER PRIMARY KEY,          -- executions.row * 1024 + number\n"
-    "  id TEXT NOT NULL,                 -- execution_id.number\n"
-    "  execution_id TEXT NOT NULL,\n"
-    "  number INTEGER NOT NULL,          -- from 1\n"
+    "CREATE TABLE hops(                  -- a result URL is about to be fetched\n"
+    "  attempt INTEGER NOT NULL,         -- dispatches.row\n"
+    "  number INTEGER NOT NULL,          -- fetches before this one\n"
+    "  http_status INTEGER,\n"
+    "  dispatched_at REAL,\n"
+    "  first_byte_at REAL,\n"
+    "  result_url TEXT,\n"
+    "  PRIMARY KEY (attempt, number)\n"
+    ") STRICT, WITHOUT ROWID;\n"
+    "CREATE TABLE endings(               -- an attempt has ended\n"
+    "  row INTEGER PRIMARY KEY,          -- dispatches.row\n"
     "  status TEXT NOT NULL " STATUS_CHECK ",\n"
     "  class TEXT " CLASS_CHECK ",\n"
     "  http_status INTEGER,\n"
-    "  hops INTEGER NOT NULL DEFAULT 0,\n"
-    "  cold INTEGER NOT NULL,\n"
-    "  revision INTEGER NOT NULL,\n"
-    "  in_flight INTEGER NOT NULL,       -- of the whole program when it started, itself included\n"
+    "  hops INTEGER NOT NULL,            -- of the attempt\n"
     "  bytes_in INTEGER,\n"
     "  bytes_out INTEGER,\n"
-    "  queued_at REAL,\n"
     "  dispatched_at REAL,\n"
     "  first_byte_at REAL,\n"
     "  ended_at REAL,\n"
-    "  url TEXT NOT NULL,\n"
-    "  result_url TEXT,\n"
+    "  posts INTEGER NOT NULL,           -- this and the next four: of the execution so far\n"
+    "  all_hops INTEGER NOT NULL,\n"
+    "  prompt_tokens INTEGER,\n"
+    "  completion_tokens INTEGER,\n"
+    "  cost REAL,\n"
+    "  became TEXT " BECAME_CHECK ", -- the execution, where that is not what the attempt is\n"
+    "  became_class TEXT,\n"
+    "  became_error TEXT,\n"
     "  served_model TEXT,\n"
     "  served_region TEXT,\n"
     "  error TEXT,\n"
-    "  request TEXT,\n"
+    "  answer TEXT,\n"
     "  response TEXT\n"
     ") STRICT;\n"
+    "CREATE TABLE closings(              -- executions that end without an attempt\n"
+    "  id INTEGER PRIMARY KEY,\n"
+    "  status TEXT NOT NULL " STATUS_CHECK ",\n"
+    "  class TEXT " CLASS_CHECK ",\n"
+    "  error TEXT,\n"
+    "  ended_at REAL\n"
+    ") STRICT;\n"
+    "CREATE TABLE closed(                -- which; a later dispatch opens the execution again\n"
+    "  row INTEGER PRIMARY KEY,          -- executions.row * 1024 + the attempts it had\n"
+    "  closing INTEGER NOT NULL\n"
+    ") STRICT;\n"
+    EXECUTIONS_VIEW ATTEMPTS_VIEW
     "CREATE TABLE region_revisions(\n"
     "  revision INTEGER PRIMARY KEY,\n"
     "  hash TEXT NOT NULL,\n"

@@ -9,7 +9,7 @@
 
 enum {
     SCHEMA_APPLICATION_ID = 0x63766173, /* "cvas" */
-    ATTEMPTS_PER_EXECUTION = 1024,      /* attempts.row = executions.row * this + number */
+    ATTEMPTS_PER_EXECUTION = 1024,      /* attempts.row = executions.row * this + number; in SQL: 1024 */
 };
 
 /* Creates or migrates. An empty file becomes a database, a foreign one is refused. */

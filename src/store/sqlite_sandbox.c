@@ -71,8 +71,8 @@ static bool check_untrusted(struct db *db, sqlite3_stmt *raw, int code, const ch
         if ((code & 0xff) != SQLITE_ERROR)
             return db_problem(db, code, err);
         return err_set(err, ERR_USAGE,
-                       "the query is wrong: %s (%s): the tables are jobs, questions, executions, attempts, "
-                       "region_revisions and control_log",
+                       "the query is wrong: %s (%s): use SELECT; the tables are jobs, questions, executions, "
+                       "attempts, region_revisions and control_log",
                        sqlite3_errmsg(db->raw), db->path);
     }
     if (!raw)

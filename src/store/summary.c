@@ -16,10 +16,14 @@ static const char job_sql[] =
     " timeout_s, revision, first_row, planned, (SELECT count(*) FROM questions WHERE job_id = jobs.id),"
     " owner_pid, owner_start, owner_boot"
     " FROM jobs WHERE id = ?1";
-static const char executions_sql[] = "SELECT status, count(*), sum(posts), sum(hops), sum(cost) FROM executions WHERE "
-                                     "row >= ?1 AND row < ?2 GROUP BY status";
+/* What succeeded stays so, and is counted with the attempts, in one walk by key; the view is asked for the rest, if
+ * any. Grouped here: SQLite would sort all rows first. The hops of an attempt know when it was dispatched. */
+static const char rest_sql[] =
+    "SELECT status, posts, hops, cost FROM executions WHERE job_id = ?1 AND status <> 'succeeded'";
 static const char attempts_sql[] =
-    "SELECT row, in_flight, dispatched_at, ended_at FROM attempts WHERE row >= ?1 AND row < ?2 ORDER BY row";
+    "SELECT d.row, in_flight, coalesce(e.dispatched_at, (SELECT dispatched_at FROM hops WHERE attempt = d.row)),"
+    " ended_at, coalesce(became, status) = 'succeeded', posts, all_hops, cost"
+    " FROM dispatches AS d LEFT JOIN endings AS e ON e.row = d.row WHERE d.row >= ?1 AND d.row < ?2 ORDER BY d.row";
 
 static void copy_text(char *out, size_t size, const char *text)
 {
@@ -64,23 +68,35 @@ static bool read_job(struct db *db, const char *job_id, struct job_summary *out,
         out->ended_at = stmt_get_real(st, 8);
         out->timeout_s = stmt_get_real(st, 9);
         out->revision = stmt_get_int(st, 10);
+        out->planned = stmt_get_int(st, 12);
         *extent = (struct job_extent){stmt_get_int(st, 11), stmt_get_int(st, 12), stmt_get_int(st, 13)};
     }
     stmt_free(st);
     return ok;
 }
 
-static bool count_executions(struct db *db, const struct job_extent *extent, struct job_summary *out, struct err *err)
+/* Columns: posts, hops, cost. */
+static void add_execution(struct job_summary *out, enum status status, struct stmt *st, int column)
 {
-    struct stmt *st = db_prepare(db, executions_sql, err);
+    double cost = stmt_get_real(st, column + 2);
+    out->by_status[status]++;
+    out->posts += stmt_get_int(st, column);
+    out->hops += stmt_get_int(st, column + 1);
+    if (!isnan(cost))
+        out->cost = isnan(out->cost) ? cost : out->cost + cost;
+}
+
+static bool count_rest(struct db *db, struct job_summary *out, struct err *err)
+{
+    if (out->by_status[STATUS_SUCCEEDED] == out->planned)
+        return true;
+    struct stmt *st = db_prepare(db, rest_sql, err);
     if (!st)
         return false;
-    stmt_int(st, 1, extent->first_row);
-    stmt_int(st, 2, extent->first_row + extent->planned);
+    stmt_text(st, 1, out->id);
     bool row, ok;
     while ((ok = stmt_next(st, &row, err)) && row) {
         enum status status;
-        double cost = stmt_get_real(st, 4);
         if (!status_parse(stmt_get_text(st, 0), &status)) {
             ok = err_set(err, ERR_STORE,
                          "an execution of job %s has a status this program does not know (%s): use a newer "
@@ -88,12 +104,7 @@ static bool count_executions(struct db *db, const struct job_extent *extent, str
                          out->id, db_path(db));
             break;
         }
-        out->by_status[status] = stmt_get_int(st, 1);
-        out->planned += stmt_get_int(st, 1);
-        out->posts += stmt_get_int(st, 2);
-        out->hops += stmt_get_int(st, 3);
-        if (!isnan(cost))
-            out->cost = isnan(out->cost) ? cost : out->cost + cost;
+        add_execution(out, status, st, 1);
     }
     stmt_free(st);
     return ok;
@@ -146,6 +157,8 @@ static bool read_attempts(struct db *db, const struct job_extent *extent, struct
         out->attempts++;
         if (in_flight > out->max_in_flight)
             out->max_in_flight = in_flight;
+        if (stmt_get_int(st, 4))
+            add_execution(out, STATUS_SUCCEEDED, st, 5);
         add_attempt(&gap, per_question > 0 ? number / per_question : 0, stmt_get_real(st, 2), stmt_get_real(st, 3));
     }
     stmt_free(st);
@@ -162,8 +175,8 @@ static bool summarize(struct db *db, const char *job_id, struct job_summary *out
     struct job_extent extent = {0};
     if (!db_exec(db, "BEGIN", err))
         return false;
-    bool ok = read_job(db, job_id, &summary, &extent, err) && count_executions(db, &extent, &summary, err) &&
-              read_attempts(db, &extent, &summary, err);
+    bool ok = read_job(db, job_id, &summary, &extent, err) && read_attempts(db, &extent, &summary, err) &&
+              count_rest(db, &summary, err);
     db_rollback(db);
     if (ok)
         *out = summary;

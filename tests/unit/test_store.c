@@ -223,6 +223,90 @@ static void rows_are_closed_as_asked(void **state)
     }
 }
 
+/* Closed before it was asked, between two attempts, and while one runs; a dispatch opens each again. */
+static void a_dispatch_opens_what_was_closed(void **state)
+{
+    (void)state;
+    static const char sql[] = "SELECT group_concat(status || ':' || attempts || ':' || posts || ':' ||"
+                              " coalesce(class || error || ended_at, '')) FROM (SELECT * FROM executions ORDER BY row)";
+    struct fixture f;
+    struct small_plan p;
+    fixture_folder(&f);
+    fixture_open(&f);
+    small_plan_init(&p, "j", 2, 1, 3);
+    fixture_accept(&f, &p);
+    void *port = f.recorder.ctx;
+    for (int64_t row = 3; row <= 4; row++) {
+        struct attempt_began began = a_beginning(row, 1);
+        f.recorder.attempt_began(port, &began);
+    }
+    struct attempt_ended end = an_end(3, 1, STATUS_FAILED);
+    end.execution.status = STATUS_BACKING_OFF;
+    f.recorder.attempt_ended(port, &end);
+    struct rows_closed closed = {.first_row = 2, .count = 3, .status = STATUS_CANCELLED, .class = CLASS_TIMEOUT,
+                                 .error = "late", .ended_at = 5000};
+    f.recorder.rows_closed(port, &closed);
+    fixture_wait(&f, f.recorder.rows_closed(port, &closed)); /* a second time changes nothing */
+    expect_query(f.path, sql, "pending:0:0:,cancelled:0:0:timeoutlate5000.0,cancelled:1:1:timeoutlate5000.0,"
+                              "cancelled:1:1:timeoutlate5000.0,pending:0:0:,pending:0:0:");
+
+    static const unsigned numbers[] = {1, 2, 2};
+    for (int64_t i = 0; i < 3; i++) {
+        struct attempt_began again = a_beginning(2 + i, numbers[i]);
+        f.recorder.attempt_began(port, &again);
+    }
+    closed = (struct rows_closed){.first_row = 3, .count = 1, .status = STATUS_SKIPPED, .ended_at = 6000};
+    fixture_wait(&f, f.recorder.rows_closed(port, &closed));
+    expect_query(f.path, sql, "pending:0:0:,running:1:1:,skipped:2:2:,running:2:2:,pending:0:0:,pending:0:0:");
+
+    /* The end that a closed execution's attempt comes to after all is the later word. */
+    end = an_end(3, 2, STATUS_SUCCEEDED);
+    fixture_wait(&f, f.recorder.attempt_ended(port, &end));
+    expect_query(f.path, "SELECT status, error, answer, ended_at FROM executions WHERE row = 3", "succeeded|-|4|1003");
+    fixture_remove(&f);
+}
+
+/* A URL that the cell has is not kept again; the last hop's is the attempt's result URL, before and after its end. */
+static void urls_and_hops_follow_the_attempt(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct small_plan p;
+    fixture_folder(&f);
+    fixture_open(&f);
+    small_plan_init(&p, "j", 2, 2, 3);
+    for (int i = 0; i < 3; i++)
+        p.endpoints[i].url = i == 1 ? "https://eu.test/ask" : "https://host.test/ask";
+    fixture_accept(&f, &p);
+    for (int64_t row = 7; row <= 9; row++) {
+        struct attempt_began began = a_beginning(row, 1);
+        f.recorder.attempt_began(f.recorder.ctx, &began);
+    }
+    static const unsigned hops[] = {0, 1, 1, 11}; /* a number that comes again takes the earlier one's place */
+    struct attempt_hopped hop = {.row = 8, .number = 1, .http_status = 303, .dispatched_at = 1000};
+    uint64_t number = 0;
+    for (size_t i = 0; i < ARRAY_LEN(hops); i++) {
+        char url[32];
+        snprintf(url, sizeof url, "https://eu.test/r/%zu", i);
+        hop.result_url = url;
+        hop.hops = hops[i];
+        number = f.recorder.attempt_hopped(f.recorder.ctx, &hop);
+    }
+    fixture_wait(&f, number);
+    static const char sql[] = "SELECT id, url, result_url, hops, status FROM attempts ORDER BY row";
+    expect_query(f.path, sql,
+                 "j-1.7.1|https://host.test/ask|-|0|running\n"
+                 "j-1.8.1|https://host.test/ask|https://eu.test/r/3|11|waiting_result\n"
+                 "j-1.9.1|https://host.test/ask|-|0|running");
+    assert_int_equal(query_int(f.path, "SELECT sum(url IS NULL) * 100 + count(url) FROM dispatches"), 201);
+    struct attempt_ended end = an_end(8, 1, STATUS_SUCCEEDED);
+    end.hops = 12;
+    fixture_wait(&f, f.recorder.attempt_ended(f.recorder.ctx, &end));
+    expect_query(f.path, "SELECT result_url, hops, http_status FROM attempts WHERE execution_id = 'j-1.8'",
+                 "https://eu.test/r/3|12|200");
+    fixture_remove(&f);
+}
+
 static void bytes_that_are_not_text_become_text(void **state)
 {
     (void)state;
@@ -367,6 +451,8 @@ int main(void)
         cmocka_unit_test(a_refused_job_leaves_nothing),
         cmocka_unit_test(every_record_kind_round_trips),
         cmocka_unit_test(rows_are_closed_as_asked),
+        cmocka_unit_test(a_dispatch_opens_what_was_closed),
+        cmocka_unit_test(urls_and_hops_follow_the_attempt),
         cmocka_unit_test(bytes_that_are_not_text_become_text),
         cmocka_unit_test(any_size_passes_the_queue),
         cmocka_unit_test(durable_means_on_the_disk),

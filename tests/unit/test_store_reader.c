@@ -307,6 +307,21 @@ static void expect_filters(struct reader *r, const struct small_plan *p, const c
     }
 }
 
+/* A page may start anywhere: in the middle of a question, at its edge, behind the end. */
+static void expect_pages(struct reader *r, const struct small_plan *p, const char *job_id, const struct model *m)
+{
+    for (int offset = 0; offset <= m->count + 1; offset++) {
+        struct execution_filter f = {.job_id = job_id, .limit = 5, .offset = offset};
+        struct found found = {.plan = p};
+        struct err err = {0};
+        int left = m->count > offset ? m->count - offset : 0;
+        assert_true(reader_executions(r, &f, in_order, &found, &err));
+        assert_int_equal(found.rows, left < 5 ? left : 5);
+        if (found.rows)
+            assert_int_equal(number_of(found.last_id), offset + found.rows);
+    }
+}
+
 struct listing {
     char ids[8][128];
     int count, stop_after;
@@ -341,6 +356,7 @@ static void summaries_and_filters_agree_with_a_count_by_hand(void **state)
     for (int i = 0; i < 4; i++) {
         expect_summary(r, ids[i], &models[i]);
         expect_filters(r, &p, ids[i], &models[i]);
+        expect_pages(r, &p, ids[i], &models[i]);
     }
     struct job_summary last;
     assert_true(reader_job(r, "last", &last, &err));
