@@ -108,6 +108,23 @@ static void interrupted(void *ctx, int signum)
     stop(r);
 }
 
+/* The terminal was closed, which may be told twice: never a reason to throw away what is paid for. */
+static void hung_up(void *ctx, int signum)
+{
+    struct run *r = ctx;
+    if (!r->interrupts)
+        interrupted(r, signum);
+}
+
+/* NULL when nohup, or whoever started this, wants it ignored. */
+static struct loop_signal *watch_hangup(struct run *r)
+{
+    struct sigaction inherited;
+    if (sigaction(SIGHUP, NULL, &inherited) == 0 && inherited.sa_handler == SIG_IGN)
+        return NULL;
+    return loop_signal_new(session_loop(r->session), SIGHUP, hung_up, r);
+}
+
 static void control(void *ctx, struct session_job *job, const char *action, const char *author, const char *reason)
 {
     struct run *r = ctx;
@@ -308,12 +325,14 @@ static bool run_job(struct run *r, struct err *err)
         return false;
     struct loop_signal *on_int = loop_signal_new(session_loop(r->session), SIGINT, interrupted, r);
     struct loop_signal *on_term = loop_signal_new(session_loop(r->session), SIGTERM, interrupted, r);
+    struct loop_signal *on_hangup = watch_hangup(r);
     bool submitted = session_submit(r->session, r->inputs.file, author_name(), err);
     if (submitted)
         loop_run(session_loop(r->session));
     progress_free(r->progress);
     loop_signal_free(on_int);
     loop_signal_free(on_term);
+    loop_signal_free(on_hangup);
     struct err close_err;
     if (!session_free(r->session, &close_err) && submitted && !r->failed) {
         r->failed = true;

@@ -1,8 +1,11 @@
+#include <fcntl.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/defs.h"
 #include "cli/commands.h"
@@ -133,8 +136,18 @@ static int dispatch(int argc, char **argv)
     return run_command(argc, argv);
 }
 
+/* A stream that came closed gives its number to the next socket, and the log would be written into a request. The
+ * null device takes its place, open for reading only, so that writing still fails. */
+static void hold_standard_streams(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd)
+            abort(); /* no way to be safe, and none to say so */
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     /* Widths and numbers: text is UTF-8 whatever the machine says, numbers always have a point. */
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
         setlocale(LC_CTYPE, "C.UTF-8");

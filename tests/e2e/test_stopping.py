@@ -1,11 +1,13 @@
 """Ending early: signals, `canvass cancel`, the job's timeout. What is in flight, what the rows say, the exit status."""
 import collections
+import os
 import signal
+import subprocess
 import time
 
 import pytest
 
-from conftest import rows, wait_until
+from conftest import BINARY, clean_environment, rows, wait_until
 from helpers import answer, job, lua, questions, replies, table
 
 SLOW = dict(
@@ -42,6 +44,35 @@ def test_the_first_interrupt_drains(canvass, fleet, write):
     assert result.json["state"] == "cancelled" and result.json["executions"]["succeeded"] == 4
     said, = [line for line in result.log if line["message"].startswith("interrupted")]
     assert said["in_flight"] == 4 and "again" in said["message"]
+
+
+def test_a_closed_terminal_drains(canvass, fleet, write):
+    """However often it is told: the shell and the kernel both may."""
+    simulated, process = start_slow(canvass, fleet, write, speed=600)
+    process.signal(signal.SIGHUP)
+    process.wait_for("interrupted")
+    process.signal(signal.SIGHUP)
+    result = process.wait()
+    assert result.status == 130, result
+    assert statuses(canvass) == dict(succeeded=4, cancelled=16)
+    assert simulated.stats()["posts"] == simulated.stats()["answered"] == 4 and simulated.stats()["aborted"] == 0
+
+
+def test_closed_streams_are_not_taken_by_sockets(canvass, server, write):
+    """Else the log would be written into a request."""
+    held = []
+
+    def handle(request):
+        held.append([os.readlink("/proc/%d/fd/%d" % (process.pid, fd)) for fd in range(3)])
+        request.reply(200, answer())
+
+    origin = server(handle)
+    command = [BINARY, "run", write("job.lua", job(5)), "--regions", write("t.lua", table({"us/m": origin.url()}))]
+    process = subprocess.Popen(command, cwd=canvass.folder, env=clean_environment(),
+                               preexec_fn=lambda: os.closerange(0, 3))
+    assert process.wait(60) == 1, "the result could not be written"
+    assert held == [["/dev/null"] * 3] * 5
+    assert statuses(canvass) == dict(succeeded=5)
 
 
 @pytest.mark.parametrize("first, second", [(signal.SIGINT, signal.SIGINT), (signal.SIGTERM, signal.SIGTERM),
