@@ -218,7 +218,7 @@ static void decide_redirect(const struct exchange_end *x, struct outcome *out)
         return;
     }
     if (known)
-        say(out, "HTTP %d without a Location", status);
+        say(out, "HTTP %d without a Location that can be used", status);
     else if (r->location)
         say(out, "HTTP %d: the endpoint has moved to %s: put its right URL into the region table", status, r->location);
     else

@@ -39,13 +39,19 @@ static bool has_whole_answer(struct http_request *q, long status)
     return status >= 200 && promised >= 0 && (curl_off_t)q->answer.len == promised && !q->answer.full;
 }
 
+/* Our bound on all of them, or libcurl's on one line, which it calls a want of memory. */
+static bool headers_too_large(const struct http_request *q)
+{
+    return q->headers_too_large || (q->began && q->code == CURLE_OUT_OF_MEMORY);
+}
+
 static enum wire classify(struct http_request *q, long status, long sent_bytes)
 {
     if (q->code == CURLE_OK) /* libcurl is content with half of the headers, too */
         return q->headers_complete ? WIRE_ANSWERED : WIRE_LOST;
     if (q->answer.full || q->code == CURLE_FILESIZE_EXCEEDED)
         return WIRE_TOO_LARGE;
-    if (q->headers_too_large)
+    if (headers_too_large(q))
         return WIRE_BAD;
     if (!q->began)
         return is_tls_failure(q->code) ? WIRE_TLS : WIRE_CONNECT;
@@ -68,8 +74,8 @@ static const char *describe(struct http_request *q, enum wire wire)
     if (q->timeout_us && (q->began || q->timeout_us < limit_us))
         limit_us = q->timeout_us;
 
-    if (q->headers_too_large)
-        return "the headers of the answer pass 256 KiB";
+    if (headers_too_large(q))
+        return "the headers of the answer are too large";
     if (q->repeat_refused)
         return "the connection was closed after the request was sent";
     if (q->code == CURLE_OK)
@@ -93,7 +99,7 @@ static void make_location_absolute(struct http_request *q)
     char *absolute = NULL;
     curl_easy_getinfo(q->easy, CURLINFO_EFFECTIVE_URL, &asked);
     CURLU *url = curl_url();
-    if (asked && url && curl_url_set(url, CURLUPART_URL, asked, 0) == CURLUE_OK &&
+    if (asked && url && q->location[0] && curl_url_set(url, CURLUPART_URL, asked, 0) == CURLUE_OK &&
         curl_url_set(url, CURLUPART_URL, q->location,
                      CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE | CURLU_ALLOW_SPACE) == CURLUE_OK) {
         curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0);

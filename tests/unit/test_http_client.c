@@ -502,6 +502,8 @@ static void test_locations(void **state)
         {"HTTP/1.1 201 Created\r\nLocation: /jobs/2\r\nContent-Length: 0\r\n\r\n", 201, "@/jobs/2", NULL},
         {"HTTP/1.1 303 S\r\nLocation: ftp://elsewhere/z\r\nContent-Length: 0\r\n\r\n", 303, "ftp://elsewhere/z", NULL},
         {"HTTP/1.1 303 S\r\nLocation: /one\r\nLocation: /two\r\nContent-Length: 0\r\n\r\n", 303, "@/two", NULL},
+        {"HTTP/1.1 303 S\r\nLocation:\r\nContent-Length: 0\r\n\r\n", 303, NULL, NULL},
+        {"HTTP/1.1 303 S\r\nLocation: /a\x1b[2J\r\nContent-Length: 0\r\n\r\n", 303, NULL, NULL},
         {"HTTP/1.1 303 S\r\nLocation: http://[broken\r\nContent-Length: 0\r\n\r\n", 303, NULL, NULL},
         {"HTTP/1.1 103 Early Hints\r\nLocation: /early\r\nRetry-After: 9\r\n\r\n"
          "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200, NULL, NULL},
@@ -542,13 +544,14 @@ static void test_locations(void **state)
 static void test_wire(void **state)
 {
     (void)state;
-    static char big[8 * MAX_BODY], flood[400 * 1024], exact[2 * MAX_BODY];
+    static char big[8 * MAX_BODY], flood[400 * 1024], line[400 * 1024], exact[2 * MAX_BODY];
     snprintf(exact, sizeof exact, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%0*d", MAX_BODY, MAX_BODY, 1);
     snprintf(big, sizeof big, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%0*d\r\n0\r\n\r\n",
              MAX_BODY + 1, MAX_BODY + 1, 1);
     strcpy(flood, "HTTP/1.1 200 OK\r\n");
     for (size_t len = strlen(flood); len + 100 < sizeof flood; len += 88)
         snprintf(flood + len, sizeof flood - len, "X-Flood: %077d\r\n", 0);
+    snprintf(line, sizeof line, "HTTP/1.1 200 OK\r\nX-Long: %0*d\r\n\r\n", (int)sizeof line - 100, 0);
     const struct {
         const char *name;
         void (*act)(struct visitor *v);
@@ -570,6 +573,7 @@ static void test_wire(void **state)
         {"too long, by surprise", act_reply, big, WIRE_TOO_LARGE, 200, NULL},
         {"not HTTP", act_reply_and_close, "SSH-2.0-OpenSSH_9.2\r\n", WIRE_BAD, 0, ""},
         {"a flood of headers", act_reply_and_close, flood, WIRE_BAD, 200, ""},
+        {"one long header", act_reply_and_close, line, WIRE_BAD, 200, ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         static struct scene sc;
