@@ -20,6 +20,11 @@ double engine_unix_s(const struct engine *e, int64_t at_us)
     return at_us ? e->ports.clock.unix_zero_s + (double)at_us / (double)SECOND_US : NAN;
 }
 
+int64_t engine_us(const struct engine *e, double unix_s)
+{
+    return isnan(unix_s) ? 0 : (int64_t)((unix_s - e->ports.clock.unix_zero_s) * (double)SECOND_US);
+}
+
 /* Asks for a turn now. Once is enough, and within a turn not needed. */
 void engine_poke(struct engine *e)
 {

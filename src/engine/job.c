@@ -36,11 +36,31 @@ static void tallies_init(struct engine_job *job)
         job->questions[i].tally.planned = p->sample_count * p->endpoint_count;
     for (uint32_t i = 0; i < p->endpoint_count; i++)
         job->endpoints[i].tally.planned = p->sample_count * p->question_count;
-    for (uint32_t i = 0; i < p->question_count; i++)
-        job->questions[i].tally.by_status[STATUS_PENDING] = job->questions[i].tally.planned;
-    for (uint32_t i = 0; i < p->endpoint_count; i++)
-        job->endpoints[i].tally.by_status[STATUS_PENDING] = job->endpoints[i].tally.planned;
-    job->tally.planned = job->tally.by_status[STATUS_PENDING] = (uint32_t)p->count;
+    for (uint64_t n = 0; n < p->count; n++) {
+        struct cell cell = plan_cell(p, n);
+        job->status[n] = job->past ? job->past->status[n] : STATUS_PENDING;
+        job->questions[cell.question].tally.by_status[job->status[n]]++;
+        job->endpoints[cell.endpoint].tally.by_status[job->status[n]]++;
+        job->tally.by_status[job->status[n]]++;
+    }
+    job->tally.planned = (uint32_t)p->count;
+}
+
+/* Before the policy starts: what earlier runs have under way goes first. */
+static void take_up_past(struct engine_job *job)
+{
+    const struct job_past *past = job->past;
+    if (!past)
+        return;
+    job->posts = past->posts;
+    job->hops = past->hops;
+    job->attempts = past->attempts;
+    job->cost = past->cost;
+    for (size_t i = 0; i < past->begun_count; i++) {
+        const struct begun *b = &past->begun[i];
+        if (b->status != STATUS_PENDING)
+            live_take_up(&job->lines[plan_cell(job->plan, b->n).endpoint], b);
+    }
 }
 
 static void job_record_state(struct engine_job *job, enum job_state state, int64_t started_us, int64_t ended_us,
@@ -81,6 +101,7 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     job->spec = start->spec;
     job->plan = start->plan;
     job->policy = start->policy;
+    job->past = start->past;
     job->ended = start->ended;
     job->ctx = start->ctx;
     job->state = JOB_RUNNING;
@@ -95,6 +116,7 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     list_push(&e->jobs, &job->link);
     tallies_init(job);
     lines_init(job);
+    take_up_past(job);
     close_paused(job);
     if (job->spec->timeout_us)
         timer_set(&e->timers, &job->timeout, engine_now(e) + job->spec->timeout_us);
@@ -271,7 +293,7 @@ static uint64_t record_closed(struct engine_job *job, const char *endpoint, enum
         .first_row = job->first_row,
         .count = job->plan->count,
         .endpoint = endpoint,
-        .pending_only = true,
+        .waiting_only = true,
         .status = status,
         .class = class,
         .error = reason,
@@ -283,16 +305,16 @@ static uint64_t record_closed(struct engine_job *job, const char *endpoint, enum
 void job_close_endpoint(struct engine_job *job, uint32_t position, enum failure_class class, const char *reason)
 {
     struct line *line = &job->lines[position];
-    if (!line->closed) {
-        line->closed = true;
-        record_closed(job, line->endpoint->spec->id, STATUS_SKIPPED, class, reason);
-        close_pending(job, position, STATUS_SKIPPED);
-    }
     for (struct list *it = line->lives.next, *next; it != &line->lives; it = next) {
         struct live *live = container_of(it, struct live, in_line);
         next = it->next;
         if (live->phase == PHASE_BACKING_OFF || live->phase == PHASE_DUE)
-            live_give_up(live);
+            live_give_up(live, class, reason);
+    }
+    if (!line->closed) {
+        line->closed = true;
+        record_closed(job, line->endpoint->spec->id, STATUS_SKIPPED, class, reason);
+        close_pending(job, position, STATUS_SKIPPED);
     }
 }
 

@@ -45,6 +45,27 @@ static void wait_durable(struct live *live, enum phase phase, void (*durable)(st
     engine_await(engine_of(live), &live->await, number);
 }
 
+static int by_number(const void *n, const void *begun)
+{
+    uint64_t a = *(const uint64_t *)n, b = ((const struct begun *)begun)->n;
+    return a < b ? -1 : a > b;
+}
+
+/* Attempts of earlier runs count on. */
+static void count_past(struct live *live, const struct job_past *past)
+{
+    const struct begun *b =
+        past ? bsearch(&live->n, past->begun, past->begun_count, sizeof *b, by_number) : NULL;
+    if (!b)
+        return;
+    live->attempt = b->attempts;
+    live->forgiven = b->forgiven;
+    live->posts = b->posts;
+    live->hops = b->hops;
+    live->cost = b->cost;
+}
+
+/* run: NULL when no policy asked for it yet. */
 static struct live *live_new(struct line *line, struct run *run, struct cell cell)
 {
     struct live *live = mem_zalloc(sizeof *live);
@@ -52,9 +73,10 @@ static struct live *live_new(struct line *line, struct run *run, struct cell cel
     live->run = run;
     live->cell = cell;
     live->n = plan_number(line->job->plan, cell);
-    live->queued_us = run->queued_us;
+    live->queued_us = run ? run->queued_us : engine_now(line->job->engine);
     live->timer.fire = timer_fired;
     live->cost = NAN;
+    count_past(live, line->job->past);
     list_init(&live->link);
     list_init(&live->await.link);
     list_init(&live->watchers);
@@ -125,8 +147,9 @@ static void add_cost(struct live *live, const struct answer *a)
 {
     const struct endpoint_spec *spec = spec_of(live);
     double cost = 0;
-    if (live->dispatched_us && !live->unsent)
-        cost += spec->price_per_second * (double)(live->ended_us - live->dispatched_us) / (double)SECOND_US;
+    int64_t from_us = live->charged_from_us ? live->charged_from_us : live->dispatched_us;
+    if (from_us && !live->unsent)
+        cost += spec->price_per_second * (double)(live->ended_us - from_us) / (double)SECOND_US;
     if (a && a->prompt_tokens > 0)
         cost += spec->price_per_token * (double)a->prompt_tokens;
     if (a && a->completion_tokens > 0)
@@ -222,9 +245,11 @@ static void end_between_attempts(struct live *live, enum status status)
     wait_durable(live, PHASE_ENDING, end_durable, e->ports.recorder.rows_closed(e->ports.recorder.ctx, &row));
 }
 
-void live_give_up(struct live *live)
+void live_give_up(struct live *live, enum failure_class class, const char *reason)
 {
-    end_between_attempts(live, STATUS_FAILED);
+    if (live->collecting)
+        set_error(live, class, reason);
+    end_between_attempts(live, live->collecting ? STATUS_SKIPPED : STATUS_FAILED);
 }
 
 static void end_durable(struct await *a)
@@ -306,6 +331,12 @@ static void attempt_durable(struct await *a)
     tell(live, EVENT_ATTEMPT_STARTED, 0);
 }
 
+static void name_trace(struct live *live)
+{
+    snprintf(live->trace_id, sizeof live->trace_id, "%s.%llu.%u", live->line->job->id, (unsigned long long)live->n + 1,
+             live->attempt);
+}
+
 static bool request_build(struct live *live)
 {
     struct engine *e = engine_of(live);
@@ -320,35 +351,21 @@ static bool request_build(struct live *live)
     return false;
 }
 
-void live_start(struct line *line)
+/* A row for the attempt, then its POST. */
+static void begin_attempt(struct live *live)
 {
+    struct line *line = live->line;
     struct engine_job *job = line->job;
     struct engine *e = job->engine;
-    struct live *live;
-    struct run *run;
-    struct cell cell;
-    if (!list_empty(&line->due)) {
-        live = container_of(list_pop(&line->due), struct live, link);
-    } else {
-        bool found = line_next(line, &run, &cell);
-        assert(found);
-        live = live_new(line, run, cell);
-        line_started(line);
-    }
-    timer_off(&e->timers, &live->timer);
-    live->phase = PHASE_RECORDING;
     live->attempt++;
     live->attempt_hops = live->polls = live->reposts = 0;
-    live->dispatched_us = live->first_byte_us = 0;
+    live->dispatched_us = live->first_byte_us = live->charged_from_us = 0;
     live->bytes_in = live->bytes_out = 0;
     live->on_result_url = live->unsent = false;
     live->cold = live->cold || !line->endpoint->warm;
-    list_push(&line->endpoint->in_flight, &live->link);
     job->attempts++;
-    if (++job->in_flight > job->max_in_flight)
-        job->max_in_flight = job->in_flight;
     job_move(job, live->cell, STATUS_RUNNING);
-    snprintf(live->trace_id, sizeof live->trace_id, "%s.%llu.%u", job->id, (unsigned long long)live->n + 1, live->attempt);
+    name_trace(live);
 
     bool ok = request_build(live);
     struct attempt_began row = {
@@ -371,6 +388,43 @@ void live_start(struct line *line)
     }
 }
 
+/* The answer of an earlier run's attempt: no POST, and the deadline counts from now. */
+static void collect(struct live *live)
+{
+    int64_t watched_us = live->first_byte_us ? live->first_byte_us - live->dispatched_us : 0;
+    live->collecting = false;
+    live->phase = PHASE_POLL_WAIT;
+    live->charged_from_us = engine_now(engine_of(live)) - watched_us;
+    name_trace(live);
+    job_dispatched(live->line->job, live, engine_now(engine_of(live)));
+    get(live);
+}
+
+void live_start(struct line *line)
+{
+    struct engine_job *job = line->job;
+    struct live *live;
+    struct run *run;
+    struct cell cell;
+    if (!list_empty(&line->due)) {
+        live = container_of(list_pop(&line->due), struct live, link);
+    } else {
+        bool found = line_next(line, &run, &cell);
+        assert(found);
+        live = live_new(line, run, cell);
+        line_started(line);
+    }
+    timer_off(&job->engine->timers, &live->timer);
+    live->phase = PHASE_RECORDING;
+    list_push(&line->endpoint->in_flight, &live->link);
+    if (++job->in_flight > job->max_in_flight)
+        job->max_in_flight = job->in_flight;
+    if (live->collecting)
+        collect(live);
+    else
+        begin_attempt(live);
+}
+
 /* ---- what came back ---- */
 
 static void back_off(struct live *live, int64_t wait_us, const struct response *r)
@@ -388,15 +442,19 @@ static void back_off(struct live *live, int64_t wait_us, const struct response *
     tell(live, EVENT_ATTEMPT_FAILED, wait_us);
 }
 
+static bool may_try_again(const struct live *live)
+{
+    return live->attempt - live->forgiven < spec_of(live)->retry.attempts && live->attempt < ATTEMPTS_MAX;
+}
+
 static void fail_or_retry(struct live *live, bool retry, int64_t asked_wait_us, const struct response *r, const struct answer *a)
 {
-    const struct retry_rule *rule = &spec_of(live)->retry;
     struct engine *e = engine_of(live);
-    int64_t wait_us = retry_delay_us(rule, live->attempt, &e->rng);
+    int64_t wait_us = retry_delay_us(&spec_of(live)->retry, live->attempt - live->forgiven, &e->rng);
     if (asked_wait_us > wait_us)
         wait_us = asked_wait_us;
     bool in_time = live->started_us == 0 || engine_now(e) + wait_us < execution_deadline_us(live);
-    if (retry && live->attempt < rule->attempts && in_time && live->line->job->stopping == JOB_GOES_ON)
+    if (retry && may_try_again(live) && in_time && live->line->job->stopping == JOB_GOES_ON)
         back_off(live, wait_us, r);
     else
         end_attempt(live, STATUS_FAILED, r, a);
@@ -640,9 +698,44 @@ static void timer_fired(struct timer *t)
             timer_set(&e->timers, &live->timer, execution_deadline_us(live));
         break;
     case PHASE_DUE: /* never came to its next attempt */
-        live_give_up(live);
+        live_give_up(live, CLASS_NONE, "");
         break;
     default:
         assert(!"no timer runs while a row is on its way to disk");
     }
+}
+
+/* ---- what an earlier run left ---- */
+
+/* Its POST was as good as sent, and nobody is left who could hear the answer. */
+static void end_lost(struct live *live)
+{
+    bool again = spec_of(live)->retry.unknown && may_try_again(live);
+    set_error(live, CLASS_UNKNOWN_OUTCOME, "the process that sent the request is gone: it may have run");
+    uint64_t number = record_end(live, STATUS_FAILED, again ? STATUS_BACKING_OFF : STATUS_FAILED, NULL, NULL);
+    if (again) {
+        job_move(live->line->job, live->cell, STATUS_PENDING);
+        live_free(live);
+    } else {
+        wait_durable(live, PHASE_ENDING, end_durable, number);
+    }
+}
+
+void live_take_up(struct line *line, const struct begun *b)
+{
+    struct engine *e = line->job->engine;
+    struct live *live = live_new(line, NULL, plan_cell(line->job->plan, b->n));
+    if (b->status != STATUS_WAITING_RESULT) {
+        end_lost(live);
+        return;
+    }
+    live->collecting = live->on_result_url = true;
+    live->result_url = mem_strdup(b->result_url);
+    live->attempt_hops = b->attempt_hops;
+    live->cold = b->cold;
+    live->dispatched_us = engine_us(e, b->dispatched_at);
+    live->first_byte_us = engine_us(e, b->first_byte_at);
+    live->phase = PHASE_DUE;
+    list_push(&line->due, &live->link);
+    line_wake(line);
 }
