@@ -361,31 +361,18 @@ void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state
     engine_poke(job->engine);
 }
 
-/* The job's time runs from its first request on. One that has nothing but paused endpoints to wait for would
- * never come to that: there it runs from the start. */
-static bool waits_for_paused_endpoints(const struct engine_job *job)
-{
-    bool paused = false;
-    for (uint32_t i = 0; i < job->plan->endpoint_count; i++) {
-        const struct line *line = &job->lines[i];
-        if (list_empty(&line->parts))
-            continue;
-        if (!line->endpoint->spec->paused)
-            return false;
-        paused = true;
-    }
-    return paused;
-}
-
+/* Runs from the start, and anew from the first request on. Before that one only a job that waits for others, or for
+ * its first row to reach the disk, is given more. */
 static void timeout_fired(struct timer *t)
 {
     struct engine_job *job = container_of(t, struct engine_job, timeout);
-    char text[DURATION_TEXT], reason[80];
-    if (!job->first_dispatch_us && !waits_for_paused_endpoints(job)) {
+    char text[DURATION_TEXT], reason[120];
+    if (!job->first_dispatch_us && job->engine->global.sema.used) {
         timer_set(&job->engine->timers, t, engine_now(job->engine) + job->spec->timeout_us);
         return;
     }
-    snprintf(reason, sizeof reason, "job timeout of %s ran out", duration_format(job->spec->timeout_us, text));
+    snprintf(reason, sizeof reason, "job timeout of %s ran out%s", duration_format(job->spec->timeout_us, text),
+             job->first_dispatch_us ? "" : " before anything was asked");
     engine_stop(job, STOP_ABORT, JOB_TIMED_OUT, reason);
 }
 
