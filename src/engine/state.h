@@ -141,7 +141,7 @@ enum phase {
     PHASE_RECORDING,            /* the attempt's row is on its way to disk */
     PHASE_ASKING,               /* POST or GET in flight */
     PHASE_HOP_RECORDING,        /* the result URL is on its way to disk */
-    PHASE_POLL_WAIT,            /* before the next GET */
+    PHASE_POLL_WAIT,            /* before the next GET; up to here it holds permits */
     PHASE_BACKING_OFF,
     PHASE_DUE,                  /* first in its endpoint's line */
     PHASE_ENDING,               /* its last row is on its way to disk */
@@ -191,13 +191,17 @@ void gate_init(struct gate *g, struct engine *e, const char *name, unsigned limi
 void gate_done(struct gate *g);
 void gate_call(struct gate *g);               /* moves as many waiters to ready as may start */
 void gate_hold(struct gate *g, int64_t until_us);
-unsigned endpoint_limit(const struct endpoint *ep);
-void endpoint_update(struct endpoint *ep);    /* the limit or the breaker may have changed */
-void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
 void permits_release(struct line *line);
 void line_wake(struct line *line);            /* there may be work */
 void line_leave(struct line *line);           /* out of the list it is in */
 void lines_pump(struct engine *e);            /* starts all that may start */
+
+/* ---- endpoint.c ---- */
+void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_spec *spec);
+unsigned endpoint_limit(const struct endpoint *ep);
+void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
+/* What an exchange says about the endpoint, whatever it means for the execution. */
+void endpoint_judge(struct endpoint *ep, const struct outcome *o);
 
 /* ---- runs.c ---- */
 /* The next execution of the line that is pending, not yet started. Passes over what has ended. */
@@ -208,7 +212,7 @@ void runs_free(struct engine_job *job);
 bool job_ready_policies(struct engine_job *job);
 void nap_free(struct nap *nap);
 
-/* ---- live.c ---- */
+/* ---- live.c, live_end.c ---- */
 void live_start(struct line *line);           /* permits are held; line_next() or due says what */
 void live_stop(struct live *live, enum failure_class class, const char *reason);
 void live_take_up(struct line *line, const struct begun *b); /* RUNNING or WAITING_RESULT */
