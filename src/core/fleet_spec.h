@@ -19,7 +19,8 @@ struct dist {
 
 int64_t dist_draw(const struct dist *d, struct rng *rng);
 
-enum fleet_schema { SCHEMA_MODAL, SCHEMA_MODAL_OLD, SCHEMA_OPENAI, SCHEMA_ANTHROPIC, SCHEMA_RUNPOD };
+/* PLAIN is for fleets made in C: a fleet file has no name for it. */
+enum fleet_schema { SCHEMA_MODAL, SCHEMA_MODAL_OLD, SCHEMA_OPENAI, SCHEMA_ANTHROPIC, SCHEMA_RUNPOD, SCHEMA_PLAIN };
 enum fleet_overflow { OVERFLOW_503, OVERFLOW_429, OVERFLOW_QUEUE, OVERFLOW_RESET };
 
 struct fleet_endpoint {

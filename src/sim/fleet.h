@@ -94,6 +94,10 @@ enum fleet_result_state fleet_result(const struct fleet *f, uint64_t result, siz
 const struct fleet_counts *fleet_counts(const struct fleet *f, size_t endpoint);
 const struct fleet_counts *fleet_totals(const struct fleet *f);
 struct fleet_load fleet_load_of(const struct fleet *f, size_t endpoint);
+/* The least time in which so many calls, one after another in each of so many containers, can be had from an endpoint
+ * that begins cold and in which nothing goes wrong. In the n-th container started, and for the n-th call, it
+ * takes what it takes in any fleet with this seed. */
+int64_t fleet_least_us(const struct fleet_spec *spec, uint64_t seed, size_t endpoint, uint64_t calls, unsigned containers);
 int64_t fleet_first_post_us(const struct fleet *f);  /* NEVER_US: none yet */
 int64_t fleet_last_answer_us(const struct fleet *f); /* NEVER_US: none yet */
 const char *fault_name(enum fault_what what);        /* as in a fleet file */

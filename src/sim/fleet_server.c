@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <cjson/cJSON.h>
-#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,15 +19,13 @@
 #include "sim/fleet_table.h"
 #include "sim/replies.h"
 #include "sim/request_log.h"
+#include "sim/results.h"
 
 enum {
     MAX_REQUEST_BYTES = 8 << 20,
     MAX_STATS_BYTES = 64 << 20,
     MAX_CONNECTIONS = 16384,
-    RESULT_ID_BYTES = 32,
 };
-
-static const char result_query[] = "__modal_function_call_id";
 
 struct fleet_server {
     struct loop *loop;
@@ -90,16 +87,6 @@ static void send_problem(struct http_call *call, int status, const char *text)
     send_json(call, status, o);
 }
 
-/* In the words of the endpoint's schema. */
-static void send_error(struct http_call *call, const struct fleet_endpoint *e, int status, const char *text)
-{
-    struct reply r;
-    reply_init(&r);
-    reply_error(e->schema, status, text, &r);
-    http_reply(call, r.status, r.content_type, buf_str(&r.body), NULL, 0);
-    reply_done(&r);
-}
-
 static bool is_plain_host(const char *host)
 {
     return *host && strspn(host, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789.-:[]") == strlen(host);
@@ -114,25 +101,22 @@ static void write_result_url(const struct fleet_server *f, const struct ask *a, 
     else
         buf_adds(url, f->base_url);
     fleet_path_write(&f->spec->endpoints[a->endpoint], url);
-    buf_addf(url, "?%s=%s", result_query, result);
+    buf_addf(url, "?" RESULT_QUERY "=%s", result);
 }
 
 static void send_reply(struct fleet_server *f, struct ask *a, const struct reply *r, const char *result)
 {
     struct http_reply_header headers[2];
     size_t count = 0;
-    char seconds[32];
+    char seconds[RETRY_AFTER_BYTES];
     struct buf url;
     buf_init(&url, 8192);
     if (r->result_url)
         write_result_url(f, a, result, &url);
     if (r->result_url || r->location)
         headers[count++] = (struct http_reply_header){"Location", r->location ? r->location : buf_str(&url).ptr};
-    if (r->retry_after_us) {
-        /* Whole seconds only; rounded up, since who comes earlier is sent away again. */
-        snprintf(seconds, sizeof seconds, "%.0f", ceil((double)r->retry_after_us / f->speed / (double)SECOND_US));
-        headers[count++] = (struct http_reply_header){"Retry-After", seconds};
-    }
+    if (r->retry_after_us)
+        headers[count++] = (struct http_reply_header){"Retry-After", reply_retry_after(r, f->speed, seconds)};
     switch (r->how) {
     case REPLY_WHOLE:
         http_reply(a->call, r->status, r->content_type, buf_str(&r->body), headers, count);
@@ -145,22 +129,6 @@ static void send_reply(struct fleet_server *f, struct ask *a, const struct reply
         break;
     }
     buf_done(&url);
-}
-
-static void write_result_id(const struct fleet_server *f, uint64_t result, char id[RESULT_ID_BYTES])
-{
-    snprintf(id, RESULT_ID_BYTES, "fc-%08" PRIx32 "%016" PRIx64, f->instance, result);
-}
-
-/* 0: not one of ours. */
-static uint64_t read_result_id(const struct fleet_server *f, const char *id)
-{
-    char same[RESULT_ID_BYTES];
-    if (strlen(id) != 3 + 8 + 16 || strspn(id + 3, "0123456789abcdef") != 24)
-        return 0;
-    uint64_t result = strtoull(id + 11, NULL, 16);
-    write_result_id(f, result, same);
-    return strcmp(same, id) == 0 ? result : 0;
 }
 
 /* ---- asking ---- */
@@ -183,7 +151,7 @@ static void pump(struct fleet_server *f)
         struct ask *a = ended.user;
         char result[RESULT_ID_BYTES];
         struct reply r;
-        write_result_id(f, ended.result, result);
+        result_id_write(f->instance, ended.result, result);
         reply_init(&r);
         reply_write(f->spec, &ended, result, unix_now_s(), &r);
         request_log_end(&f->log, a->log_number, end_names[ended.end], ended.at_us);
@@ -218,7 +186,7 @@ static void handle_post(struct fleet_server *f, struct http_call *call, size_t e
     struct reply refusal;
     buf_init(&prompt, MAX_REQUEST_BYTES);
     reply_init(&refusal);
-    if (reply_read_request(&f->spec->endpoints[endpoint], http_call_body(call), &prompt, &refusal)) {
+    if (reply_read_request(&f->spec->endpoints[endpoint], NULL, http_call_body(call), &prompt, &refusal)) {
         struct ask *a = ask_new(f, call, endpoint, false, buf_str(&prompt));
         a->exchange = fleet_post(f->fleet, endpoint, buf_str(&prompt), a);
     } else {
@@ -233,7 +201,7 @@ static void handle_post(struct fleet_server *f, struct http_call *call, size_t e
 static void handle_result(struct fleet_server *f, struct http_call *call, const size_t *endpoint, const char *id)
 {
     size_t owner;
-    uint64_t result = read_result_id(f, id);
+    uint64_t result = result_id_read(f->instance, id);
     enum fleet_result_state state = result ? fleet_result(f->fleet, result, &owner) : RESULT_UNKNOWN;
     if (state == RESULT_KNOWN && (!endpoint || *endpoint == owner)) {
         struct ask *a = ask_new(f, call, owner, true, STR(""));
@@ -241,12 +209,11 @@ static void handle_result(struct fleet_server *f, struct http_call *call, const 
         return;
     }
     f->lost_results++;
-    int status = state == RESULT_EXPIRED ? 410 : 404;
-    const char *text = status == 410 ? "the result of this function call has expired" : "modal-http: invalid function call id";
-    if (endpoint)
-        send_error(call, &f->spec->endpoints[*endpoint], status, text);
-    else
-        send_problem(call, status, text);
+    struct reply r;
+    reply_init(&r);
+    reply_lost_result(endpoint ? &f->spec->endpoints[*endpoint] : NULL, state, &r);
+    http_reply(call, r.status, r.content_type, buf_str(&r.body), NULL, 0);
+    reply_done(&r);
 }
 
 static void handle_abandoned(void *ctx, struct http_call *call)
@@ -383,7 +350,7 @@ static bool route_endpoint(struct fleet_server *f, struct http_call *call, struc
         return route_runpod(f, call, name, endpoint);
     if (f->spec->endpoints[*endpoint].schema == SCHEMA_RUNPOD)
         return false; /* only /run and /status are there */
-    const char *result = http_call_query(call, result_query);
+    const char *result = http_call_query(call, RESULT_QUERY);
     if (is_method(call, "POST"))
         handle_post(f, call, *endpoint);
     else if (is_method(call, "GET") && result)

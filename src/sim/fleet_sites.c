@@ -37,6 +37,17 @@ static void call_expired(struct timer *t)
     call_forget(container_of(t, struct call, expiry));
 }
 
+/* One number of the endpoint's for each POST, all else of the call from that: the n-th call is
+ * the same whatever became of the others. */
+struct rng call_draw(struct site *s, int64_t *service_us)
+{
+    struct rng own;
+    rng_seed(&own, rng_next(&s->calls));
+    *service_us = dist_draw(&s->spec->service, &own);
+    assert(*service_us >= 0);
+    return own;
+}
+
 struct call *call_new(struct site *s, struct str prompt)
 {
     struct call *call = mem_zalloc(sizeof *call);
@@ -48,12 +59,7 @@ struct call *call_new(struct site *s, struct str prompt)
     list_init(&call->line);
     list_init(&call->kept);
     list_init(&call->exchanges);
-    /* One number of the endpoint's for each POST, all else of the call from that: the n-th call is
-     * the same whatever became of the others. */
-    struct rng own;
-    rng_seed(&own, rng_next(&s->calls));
-    call->service_us = dist_draw(&s->spec->service, &own);
-    assert(call->service_us >= 0);
+    struct rng own = call_draw(s, &call->service_us);
     call->refuses = rng_unit(&own) < s->spec->refusal_share;
     call->seed = rng_next(&own);
     call->asked_us = s->fleet->now_us;
@@ -213,16 +219,21 @@ void call_cancel(struct call *call)
 
 /* ---- sites ---- */
 
+void site_seed(struct site *s, uint64_t fleet_seed)
+{
+    uint64_t seed = rng_hash(fleet_seed, s->name);
+    rng_seed(&s->calls, rng_hash(seed, "calls"));
+    rng_seed(&s->colds, rng_hash(seed, "colds"));
+    rng_seed(&s->faults, rng_hash(seed, "faults"));
+}
+
 void site_init(struct site *s, struct fleet *f, const struct fleet_endpoint *spec)
 {
     assert(spec->containers >= 1);
     s->fleet = f;
     s->spec = spec;
     s->name = mem_printf("%s/%s", spec->region, spec->model);
-    uint64_t seed = rng_hash(f->spec->seed, s->name);
-    rng_seed(&s->calls, rng_hash(seed, "calls"));
-    rng_seed(&s->colds, rng_hash(seed, "colds"));
-    rng_seed(&s->faults, rng_hash(seed, "faults"));
+    site_seed(s, f->spec->seed);
     list_init(&s->line);
     list_init(&s->idle);
     s->all = mem_array(NULL, spec->containers, sizeof *s->all);
@@ -236,4 +247,42 @@ void site_done(struct site *s)
 {
     free(s->name);
     free(s->all);
+}
+
+/* ---- the least time ---- */
+
+static int by_time(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Whether another container makes it faster depends on its cold start: the best of 1, 2, 3, ... of the quickest. */
+int64_t fleet_least_us(const struct fleet_spec *spec, uint64_t seed, size_t endpoint, uint64_t calls, unsigned containers)
+{
+    const struct fleet_endpoint *e = &spec->endpoints[endpoint];
+    struct site s = {.spec = e, .name = mem_printf("%s/%s", e->region, e->model)};
+    int64_t service_us, work_us = 0, longest_us = 0, least_us = calls ? NEVER_US : 0;
+    uint64_t count = containers < e->containers ? containers : e->containers;
+    count = calls < count ? calls : count;
+    site_seed(&s, seed);
+    for (uint64_t i = 0; i < calls; i++) {
+        call_draw(&s, &service_us);
+        work_us += service_us;
+        longest_us = service_us > longest_us ? service_us : longest_us;
+    }
+    int64_t *colds = mem_array(NULL, count + 1, sizeof *colds);
+    for (uint64_t i = 0; i < count; i++)
+        colds[i] = dist_draw(&e->cold, &s.colds);
+    qsort(colds, count, sizeof *colds, by_time);
+    for (uint64_t i = 0; i < count; i++) {
+        work_us += colds[i];
+        int64_t all_us = work_us / (int64_t)(i + 1);
+        least_us = all_us < least_us ? all_us : least_us;
+    }
+    if (count && least_us < colds[0] + longest_us)
+        least_us = colds[0] + longest_us;
+    free(colds);
+    free(s.name);
+    return least_us;
 }

@@ -92,6 +92,8 @@ static inline int64_t from_now(const struct fleet *f, int64_t wait_us)
 }
 
 /* fleet_sites.c */
+void site_seed(struct site *s, uint64_t seed);       /* its name and spec are known */
+struct rng call_draw(struct site *s, int64_t *service_us); /* the next call's own numbers, beginning with this one */
 void site_init(struct site *s, struct fleet *f, const struct fleet_endpoint *spec);
 void site_done(struct site *s);
 bool site_admit(struct site *s, struct call *call);  /* false: no room */

@@ -80,6 +80,8 @@ static const char *adapter_of(enum fleet_schema schema)
         return "anthropic";
     case SCHEMA_RUNPOD:
         return "runpod";
+    case SCHEMA_PLAIN:
+        break; /* is never served */
     }
     return "modal";
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "base/timeutil.h"
 #include "sim/answers.h"
+#include "sim/plain.h"
 
 enum { BODY_MAX_BYTES = 64 << 20, TOO_LARGE_BYTES = 9 << 20 };
 
@@ -101,8 +103,8 @@ void reply_error(enum fleet_schema schema, int status, const char *message, stru
 {
     r->status = status;
     switch (schema) {
-    case SCHEMA_MODAL: case SCHEMA_MODAL_OLD:
-        set_text(r, plain_type, message); /* the provider's gateway speaks, not the function */
+    case SCHEMA_MODAL: case SCHEMA_MODAL_OLD: case SCHEMA_PLAIN:
+        set_text(r, plain_type, message); /* modal: the provider's gateway speaks, not the function */
         break;
     case SCHEMA_OPENAI:
         set_openai_error(r, words_for(status)->openai, NULL, message);
@@ -119,6 +121,22 @@ void reply_error(enum fleet_schema schema, int status, const char *message, stru
 static const char *own_region(const struct fleet_endpoint *e)
 {
     return e->served_region ? e->served_region : e->region;
+}
+
+void reply_lost_result(const struct fleet_endpoint *e, enum fleet_result_state state, struct reply *r)
+{
+    bool expired = state == RESULT_EXPIRED;
+    const char *text = expired ? "the result of this function call has expired" : "modal-http: invalid function call id";
+    reply_error(e ? e->schema : SCHEMA_RUNPOD, expired ? 410 : 404, text, r);
+}
+
+/* Whole seconds only; rounded up, since who comes earlier is sent away again. */
+const char *reply_retry_after(const struct reply *r, double speed, char out[RETRY_AFTER_BYTES])
+{
+    if (!r->retry_after_us)
+        return NULL;
+    snprintf(out, RETRY_AFTER_BYTES, "%.0f", ceil((double)r->retry_after_us / speed / (double)SECOND_US));
+    return out;
 }
 
 void reply_function_failed(const struct fleet_endpoint *e, const char *error, double seconds, struct reply *r)
@@ -329,6 +347,10 @@ static void set_answer(const struct said *s, struct reply *r)
 {
     cJSON *o = NULL;
     switch (s->endpoint->schema) {
+    case SCHEMA_PLAIN:
+        set_text(r, plain_type, PLAIN_ANSWER);
+        buf_addf(&r->body, "%s\n%s\n%s", s->region, s->model, text_of(s));
+        return;
     case SCHEMA_MODAL: case SCHEMA_MODAL_OLD:
         o = modal_body(s, s->endpoint->schema == SCHEMA_MODAL);
         break;
@@ -356,6 +378,9 @@ static void set_breakdown(const struct said *s, struct reply *r)
         set_json(r, o);
     } else if (s->endpoint->schema == SCHEMA_MODAL || s->endpoint->schema == SCHEMA_MODAL_OLD) {
         reply_function_failed(s->endpoint, what, s->seconds, r);
+    } else if (s->endpoint->schema == SCHEMA_PLAIN) {
+        set_text(r, plain_type, PLAIN_ERROR);
+        buf_adds(&r->body, what);
     } else {
         reply_error(s->endpoint->schema, 200, what, r);
     }

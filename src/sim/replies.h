@@ -4,6 +4,7 @@
  *   openai             chat completions
  *   anthropic          messages
  *   runpod             POST .../run, then GET .../status/ID
+ *   plain              the body is the prompt, the answer its lines: see plain.h
  *
  * What a fault does: malformed sends HTML, truncated half a body under a Content-Length that promises all of
  * it, empty an empty text, error the schema's own error, too_large 9 MiB of text. openai and anthropic say
@@ -40,10 +41,22 @@ void reply_done(struct reply *r);
 void reply_write(const struct fleet_spec *spec, const struct fleet_ended *ended, const char *result, double unix_s,
                  struct reply *r);
 
-/* The prompt in a request body. False: *refusal is what the schema answers to such a request. */
-bool reply_read_request(const struct fleet_endpoint *e, struct str body, struct buf *prompt, struct reply *refusal);
+/* The prompt in a request body. False: *refusal is what the schema answers to such a request.
+ * called: another name the client may know the model by; NULL: none. */
+bool reply_read_request(const struct fleet_endpoint *e, const char *called, struct str body, struct buf *prompt,
+                        struct reply *refusal);
 
-/* An error in the schema's form: no endpoint, wrong method, unknown result. */
+/* The parameter of a result URL that holds the result's id. */
+#define RESULT_QUERY "__modal_function_call_id"
+
+/* A result that is not there (any more). e NULL: whose it was is not known either. */
+void reply_lost_result(const struct fleet_endpoint *e, enum fleet_result_state state, struct reply *r);
+
+enum { RETRY_AFTER_BYTES = 32 };
+/* The header's value for a client whose clock the fleet's outruns by speed; NULL: not sent. */
+const char *reply_retry_after(const struct reply *r, double speed, char out[RETRY_AFTER_BYTES]);
+
+/* An error in the schema's form. */
 void reply_error(enum fleet_schema schema, int status, const char *message, struct reply *r);
 
 /* What a region's health URL answers. */

@@ -58,10 +58,21 @@ static struct complaint PRINTF_LIKE(2, 3) complain(int status, const char *fmt, 
     return c;
 }
 
-static struct complaint read_function(const struct fleet_endpoint *e, const cJSON *input, struct buf *prompt)
+/* Who is asked, and by which other name; NULL: none. */
+struct asked {
+    const struct fleet_endpoint *endpoint;
+    const char *called;
+};
+
+static bool is_model(const struct asked *a, const char *name)
+{
+    return strcmp(name, a->endpoint->model) == 0 || (a->called && strcmp(name, a->called) == 0);
+}
+
+static struct complaint read_function(const struct asked *a, const cJSON *input, struct buf *prompt)
 {
     const char *model = string_in(input, "model");
-    if (model && strcmp(model, e->model) != 0)
+    if (model && !is_model(a, model))
         return complain(200, "Unknown model: %.100s", model);
     const char *text = string_in(input, "prompt");
     if (!text || !*text)
@@ -70,40 +81,44 @@ static struct complaint read_function(const struct fleet_endpoint *e, const cJSO
     return (struct complaint){0};
 }
 
-static struct complaint read_chat(const struct fleet_endpoint *e, const cJSON *body, struct buf *prompt)
+static struct complaint read_chat(const struct asked *a, const cJSON *body, struct buf *prompt)
 {
     const char *model = string_in(body, "model");
     if (!model)
         return complain(400, "you must provide a model parameter");
-    if (strcmp(model, e->model) != 0)
+    if (!is_model(a, model))
         return complain(404, "The model `%.100s` does not exist", model);
-    if (e->schema == SCHEMA_ANTHROPIC && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(body, "max_tokens")))
+    if (a->endpoint->schema == SCHEMA_ANTHROPIC && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(body, "max_tokens")))
         return complain(400, "max_tokens: Field required");
     add_user_message(body, prompt);
     return prompt->len ? (struct complaint){0} : complain(400, "messages: at least one user message is required");
 }
 
-static struct complaint read_body(const struct fleet_endpoint *e, const cJSON *body, struct buf *prompt)
+static struct complaint read_body(const struct asked *a, const cJSON *body, struct buf *prompt)
 {
+    enum fleet_schema schema = a->endpoint->schema;
     if (!cJSON_IsObject(body))
-        return complain(e->schema == SCHEMA_MODAL || e->schema == SCHEMA_MODAL_OLD ? 422 : 400, "the body is not a JSON object");
-    if (e->schema == SCHEMA_OPENAI || e->schema == SCHEMA_ANTHROPIC)
-        return read_chat(e, body, prompt);
-    if (e->schema != SCHEMA_RUNPOD)
-        return read_function(e, body, prompt);
+        return complain(schema == SCHEMA_MODAL || schema == SCHEMA_MODAL_OLD ? 422 : 400, "the body is not a JSON object");
+    if (schema == SCHEMA_OPENAI || schema == SCHEMA_ANTHROPIC)
+        return read_chat(a, body, prompt);
+    if (schema != SCHEMA_RUNPOD)
+        return read_function(a, body, prompt);
     const cJSON *input = cJSON_GetObjectItemCaseSensitive(body, "input");
     if (!cJSON_IsObject(input))
         return complain(400, "input is required");
-    struct complaint c = read_function(e, input, prompt);
+    struct complaint c = read_function(a, input, prompt);
     if (c.status)
         c.status = 400;
     return c;
 }
 
-bool reply_read_request(const struct fleet_endpoint *e, struct str body, struct buf *prompt, struct reply *refusal)
+bool reply_read_request(const struct fleet_endpoint *e, const char *called, struct str body, struct buf *prompt,
+                        struct reply *refusal)
 {
+    if (e->schema == SCHEMA_PLAIN)
+        return buf_add(prompt, body.ptr, body.len);
     cJSON *parsed = cJSON_ParseWithLength(body.ptr, body.len);
-    struct complaint c = read_body(e, parsed, prompt);
+    struct complaint c = read_body(&(struct asked){e, called}, parsed, prompt);
     cJSON_Delete(parsed);
     if (!c.status)
         return true;

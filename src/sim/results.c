@@ -1,7 +1,10 @@
 #include "sim/results.h"
 
 #include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -64,4 +67,19 @@ bool results_issued(const struct results *r, uint64_t id)
     const struct results_slot *s = slot_of(r, id);
     uint32_t generation = (uint32_t)(id >> 32);
     return s && generation >= 1 && generation <= s->generation;
+}
+
+void result_id_write(uint32_t instance, uint64_t id, char out[RESULT_ID_BYTES])
+{
+    snprintf(out, RESULT_ID_BYTES, "fc-%08" PRIx32 "%016" PRIx64, instance, id);
+}
+
+uint64_t result_id_read(uint32_t instance, const char *text)
+{
+    char same[RESULT_ID_BYTES];
+    if (strlen(text) != 3 + 8 + 16 || strspn(text + 3, "0123456789abcdef") != 24)
+        return 0;
+    uint64_t id = strtoull(text + 11, NULL, 16);
+    result_id_write(instance, id, same);
+    return strcmp(same, text) == 0 ? id : 0;
 }

@@ -140,7 +140,7 @@ static void test_requests_are_read(void **state)
         struct reply refusal;
         buf_init(&prompt, 4096);
         reply_init(&refusal);
-        bool ok = reply_read_request(&e, str_from(cases[i].body), &prompt, &refusal);
+        bool ok = reply_read_request(&e, NULL, str_from(cases[i].body), &prompt, &refusal);
         assert_int_equal(ok, cases[i].prompt != NULL);
         if (ok) {
             assert_string_equal(prompt.ptr, cases[i].prompt);
