@@ -1,4 +1,5 @@
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,10 +10,10 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "cli/commands.h"
-#include "cli/dry.h"
 #include "cli/inputs.h"
 #include "cli/logging.h"
 #include "cli/output.h"
+#include "cli/rehearsal.h"
 #include "cli/table.h"
 #include "store/store.h"
 
@@ -35,7 +36,15 @@ struct planning {
     struct asked *asked;
     size_t asked_count, asked_max;
     uint64_t posts;
-    struct dry_result result;
+    int64_t first_asked_us;
+    bool *answered;            /* by endpoint index */
+    struct {                   /* of the rehearsal */
+        struct tally tally;
+        int64_t makespan_us;
+        unsigned max_in_flight, max_batches;
+        bool stuck;
+        char failure[1024];    /* of the policy; empty: none */
+    } result;
     double cost;               /* at worst, of the endpoints whose price is known */
     uint32_t priced, no_price; /* endpoints */
     uint32_t no_max_tokens;    /* endpoints with a price per token, where an answer may be of any length */
@@ -123,15 +132,39 @@ static void price(struct planning *p)
 
 /* ---- running it dry ---- */
 
-static void asked(void *ctx, struct cell cell, int64_t at_us)
+static void observe(void *ctx, const struct event *event)
 {
     struct planning *p = ctx;
-    p->posts++;
+    if (event->kind != EVENT_ATTEMPT_STARTED)
+        return;
+    if (!p->posts++)
+        p->first_asked_us = event->at_us;
     if (p->asked_max && p->asked_count == p->asked_max)
         return;
     if ((p->asked_count & (p->asked_count - 1)) == 0)
         p->asked = mem_array(p->asked, p->asked_count ? p->asked_count * 2 : 1, sizeof *p->asked);
-    p->asked[p->asked_count++] = (struct asked){cell, at_us};
+    p->asked[p->asked_count++] = (struct asked){event->cell, event->at_us - p->first_asked_us};
+}
+
+static int64_t takes_us(void *ctx, const struct exchange *x)
+{
+    struct planning *p = ctx;
+    unsigned endpoint = x->endpoint->index;
+    bool first = !p->answered[endpoint];
+    p->answered[endpoint] = true;
+    return first ? p->first_us[endpoint] : p->answer_us[endpoint];
+}
+
+static void ended(void *ctx, const struct rehearsal_end *end)
+{
+    struct planning *p = ctx;
+    p->result.tally = end->view->tally;
+    p->result.makespan_us = end->makespan_us;
+    p->result.max_in_flight = end->view->max_in_flight;
+    p->result.max_batches = end->max_batches;
+    p->result.stuck = end->stuck;
+    if (end->view->policy_failed)
+        snprintf(p->result.failure, sizeof p->result.failure, "%s", end->view->reason);
 }
 
 static bool run_dry(struct planning *p, struct err *err)
@@ -142,16 +175,13 @@ static bool run_dry(struct planning *p, struct err *err)
     if (!plan)
         return false;
     p->asked_max = args_flag(p->args, "all") ? 0 : FIRST_LINES;
-    dry_run(&(struct dry_options){.spec = &spec,
-                                  .plan = plan,
-                                  .file = p->inputs.file,
-                                  .answer_us = p->answer_us,
-                                  .first_us = p->first_us,
-                                  .asked = asked,
-                                  .ctx = p},
-            &p->result);
-    if (*p->result.reason)
-        return err_set(err, ERR_SCRIPT, "the policy failed (%s): %s", p->args->words[0], p->result.reason);
+    p->answered = mem_zalloc(p->inputs.table->endpoint_count * sizeof *p->answered);
+    rehearsal_run(&(struct rehearsal){
+        .spec = &spec, .plan = plan, .file = p->inputs.file, .observer = {p, observe}, .ended = ended, .ctx = p,
+        .world = {.speed = 1, .unix_zero_s = unix_now_s() - (double)VIRTUAL_START_US / SECOND_US, .takes_us = takes_us,
+                  .ctx = p}});
+    if (*p->result.failure)
+        return err_set(err, ERR_SCRIPT, "the policy failed (%s): %s", p->args->words[0], p->result.failure);
     return true;
 }
 
@@ -195,8 +225,8 @@ static void add_regions(const struct planning *p, struct buf *out)
 static void add_time(const struct planning *p, struct buf *out)
 {
     char text[DURATION_TEXT], limit[DURATION_TEXT];
-    int64_t takes_us = p->result.makespan_us;
-    duration_format(takes_us, text);
+    int64_t makespan_us = p->result.makespan_us;
+    duration_format(makespan_us, text);
     if (p->measured_count == p->plan->endpoint_count)
         buf_addf(out, "takes at least     %s, going by the median answers of earlier jobs\n", text);
     else
@@ -204,7 +234,7 @@ static void add_time(const struct planning *p, struct buf *out)
                  "answers took 1 s\n", p->plan->endpoint_count - p->measured_count, p->plan->endpoint_count, text);
     if (p->spec->timeout_us)
         buf_addf(out, "timeout            %s%s\n", duration_format(p->spec->timeout_us, limit),
-                 takes_us > p->spec->timeout_us ? ": too short" : "");
+                 makespan_us > p->spec->timeout_us ? ": too short" : "");
 }
 
 static const char *plural(uint32_t n)
@@ -348,6 +378,7 @@ static int run(const struct args *args)
     free(p.first_us);
     free(p.measured);
     free(p.asked);
+    free(p.answered);
     inputs_done(&p.inputs);
     return ok ? EXIT_ALL_WELL : complain(&err);
 }
