@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/timeutil.h"
@@ -216,15 +215,8 @@ static void *watcher_run(void *ctx)
     pthread_mutex_lock(&s->lock);
     while (!s->stopping) {
         look_once(s, &db);
-        struct timespec at;
-        clock_gettime(CLOCK_MONOTONIC, &at);
-        at.tv_nsec += LOOK_EVERY_MS * 1000 * 1000;
-        if (at.tv_nsec >= 1000 * 1000 * 1000) {
-            at.tv_nsec -= 1000 * 1000 * 1000;
-            at.tv_sec++;
-        }
         if (!s->stopping)
-            pthread_cond_timedwait(&s->look, &s->lock, &at);
+            store_wait(s, &s->look, LOOK_EVERY_MS * MS_US);
     }
     pthread_mutex_unlock(&s->lock);
     db_close(db);

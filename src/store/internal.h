@@ -58,6 +58,9 @@ MUST_USE struct store *store_open_with(const char *path, const struct store_opti
 /* Under the lock: true when wake() must be called once the lock is given back. */
 bool store_needs_wake(struct store *s);
 
+/* Under the lock, given back while it waits: false when the time is over. */
+bool store_wait(struct store *s, pthread_cond_t *condition, int64_t for_us);
+
 /* A thread that takes no signal: those are the loop's. */
 void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s);
 

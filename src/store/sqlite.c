@@ -237,24 +237,17 @@ static bool run_kept(struct db *db, struct stmt **kept, const char *sql, struct 
     return *kept && stmt_run(*kept, err);
 }
 
-/* SQLite goes on writing to a file that has lost its name: everything would be paid for and nothing found again. */
-static bool is_in_place(struct db *db, struct err *err)
-{
-    int moved = 0;
-    sqlite3_file_control(db->raw, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
-    return !moved || err_set(err, ERR_STORE, "the database was removed, renamed or replaced while in use (%s): put it "
-                             "back where it was, or run again with another --db", db->path);
-}
-
 bool db_begin(struct db *db, struct err *err)
 {
-    return is_in_place(db, err) && run_kept(db, &db->begin, "BEGIN IMMEDIATE", err);
+    return db_in_place(db, err) && run_kept(db, &db->begin, "BEGIN IMMEDIATE", err);
 }
 
 bool db_commit(struct db *db, struct err *err)
 {
     bool ok = run_kept(db, &db->commit, "COMMIT", err);
-    if (!ok)
+    if (ok)
+        db_note_files(db);
+    else
         db_rollback(db);
     return ok;
 }

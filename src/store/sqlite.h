@@ -30,6 +30,8 @@ const char *db_path(const struct db *db);
 bool db_exec(struct db *db, const char *sql, struct err *err); /* one or more statements, rows dropped */
 /* The first column of the first row; NULL and no row give 0. */
 bool db_int(struct db *db, const char *sql, int64_t *out, struct err *err);
+/* False when the file or its log was removed, replaced or cut short behind our back. Cheap; db_begin() does it too. */
+bool db_in_place(struct db *db, struct err *err);
 bool db_begin(struct db *db, struct err *err);    /* the write lock is held when it returns true */
 bool db_commit(struct db *db, struct err *err);   /* rolled back when it returns false */
 void db_rollback(struct db *db);                  /* harmless outside a transaction */

@@ -3,8 +3,16 @@
 #define STORE_SQLITE_PRIVATE_H
 
 #include <sqlite3.h>
+#include <sys/types.h>
 
 #include "store/sqlite.h"
+
+struct file_seen {
+    bool known;
+    dev_t device;
+    ino_t inode;
+    off_t bytes;
+};
 
 struct db {
     sqlite3 *raw;
@@ -12,6 +20,7 @@ struct db {
     int busy_ms;
     int64_t deadline_us;
     struct stmt *begin, *commit;
+    struct file_seen seen_main, seen_log;
 };
 
 struct stmt {
@@ -22,5 +31,8 @@ struct stmt {
 
 /* Sets err from the connection's last code. Returns false. */
 bool db_problem(struct db *db, int code, struct err *err);
+
+/* sqlite_files.c: how long the files are now, for the next db_in_place(). */
+void db_note_files(struct db *db);
 
 #endif

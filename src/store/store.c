@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/timeutil.h"
 #include "store/accept.h"
 #include "store/apply.h"
 #include "store/internal.h"
@@ -19,6 +20,8 @@ enum {
     WAITING_MAX_BYTES = 512 * 1024 * 1024,
     UNPUBLISHED_MAX_BYTES = 4 * 1024 * 1024, /* of one turn; more is published before the turn ends */
 };
+
+static const int64_t LOOK_AT_FILES_US = 2 * SECOND_US; /* when nothing is written for so long */
 
 static void tasks_add(struct tasks *list, struct accept_task *t)
 {
@@ -50,6 +53,13 @@ bool store_needs_wake(struct store *s)
     bool first = !s->wake_sent;
     s->wake_sent = true;
     return first;
+}
+
+bool store_wait(struct store *s, pthread_cond_t *condition, int64_t for_us)
+{
+    int64_t until_us = mono_now_us() + for_us;
+    struct timespec at = {.tv_sec = until_us / SECOND_US, .tv_nsec = until_us % SECOND_US * 1000};
+    return pthread_cond_timedwait(condition, &s->lock, &at) == 0;
 }
 
 void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s)
@@ -119,7 +129,7 @@ static void report(struct store *s, uint64_t number, const struct err *failure, 
         s->failed = true;
         s->failure = *failure;
     }
-    if (answered->first) {
+    if (answered && answered->first) {
         *s->answered.last = answered->first;
         s->answered.last = answered->last;
     }
@@ -130,6 +140,25 @@ static void report(struct store *s, uint64_t number, const struct err *failure, 
     }
 }
 
+static bool has_work(const struct store *s)
+{
+    return s->published_number != s->handled_number || s->asked.first;
+}
+
+/* Under the lock. In a long silence the files are looked at: answers that are being paid for need a place. */
+static void await_work(struct store *s, bool *writing, struct err *failure)
+{
+    while (!s->stopping && !has_work(s)) {
+        if (store_wait(s, &s->work, LOOK_AT_FILES_US) || !*writing)
+            continue;
+        pthread_mutex_unlock(&s->lock);
+        *writing = db_in_place(s->db, failure);
+        pthread_mutex_lock(&s->lock);
+        if (!*writing)
+            report(s, s->handled_number, failure, NULL);
+    }
+}
+
 static void *writer_run(void *ctx)
 {
     struct store *s = ctx;
@@ -137,8 +166,7 @@ static void *writer_run(void *ctx)
     bool writing = true;
     pthread_mutex_lock(&s->lock);
     for (;;) {
-        while (!s->stopping && s->published_number == s->handled_number && !s->asked.first)
-            pthread_cond_wait(&s->work, &s->lock);
+        await_work(s, &writing, &failure);
         uint64_t number = s->published_number;
         struct mark until = s->queue.published;
         struct accept_task *task = tasks_take_all(&s->asked);
@@ -186,7 +214,7 @@ static void init_lock(struct store *s)
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->work, NULL);
+    pthread_cond_init(&s->work, &monotonic);
     pthread_cond_init(&s->room, NULL);
     pthread_cond_init(&s->look, &monotonic);
     pthread_condattr_destroy(&monotonic);

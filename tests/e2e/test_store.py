@@ -96,6 +96,20 @@ def test_a_full_disk(canvass, fleet, write):
     assert canvass.rows("PRAGMA integrity_check") == [dict(integrity_check="ok")]
 
 
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+@pytest.mark.parametrize("how", [lambda path: os.truncate(path, 0), os.unlink], ids=["cut", "removed"])
+def test_a_database_spoiled_in_mid_run(canvass, server, write, tmp_path, suffix, how):
+    """Noticed at once and not at the end, when everything has been asked and paid for."""
+    def handle(request):
+        if len(origin.requests) == 30:
+            how(tmp_path / f"canvass.db{suffix}")
+        request.reply(200, answer("x" * 10000))
+    origin = server(handle)
+    result = canvass.run(write("job.lua", job(300)), write("t.lua", table({"us/m": origin.url()})))
+    assert result.status == 4 and "while in use" in result.err and "canvass.db" in result.err, result
+    assert len(origin.requests) < 60
+
+
 def test_the_file_is_for_its_owner(canvass, server, write, tmp_path):
     origin = server(replies(answer()))
     canvass.run(write("job.lua", job()), write("t.lua", table({"us/m": origin.url()})))

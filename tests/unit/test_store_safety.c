@@ -277,6 +277,105 @@ static void a_database_that_is_taken_away_is_an_error(void **state)
     }
 }
 
+static void cut(const char *path, off_t bytes)
+{
+    assert_int_equal(truncate(path, bytes), 0);
+}
+
+static void put_anew(const char *path, off_t bytes)
+{
+    (void)bytes;
+    unlink(path);
+    write_file(path, "", 0);
+}
+
+/* A job of many pages whose log has been copied into the file, and something in the log again. */
+static void open_in_mid_run(struct fixture *f, struct small_plan *p)
+{
+    struct err err = {0};
+    fixture_folder(f);
+    fixture_open(f);
+    small_plan_init(p, "j", 16, 4, 6);
+    fixture_accept(f, p);
+    struct db *other = db_open(f->path, DB_EXISTING, 1000, &err);
+    assert_true(db_exec(other, "PRAGMA wal_checkpoint(PASSIVE)", &err));
+    db_close(other);
+    struct attempt_began began = a_beginning(1, 1);
+    fixture_wait(f, f->recorder.attempt_began(f->recorder.ctx, &began));
+    assert_int_equal(f->failures, 0);
+}
+
+/* Whatever is done to the files behind the writer's back is noticed at the next record, or without one. */
+static void files_that_are_spoiled_in_mid_run_are_noticed(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *suffix;
+        void (*spoil)(const char *path, off_t bytes);
+        off_t bytes;
+        bool idle;
+        const char *words;
+    } rows[] = {
+        {"", cut, 0, false, "database was cut short"},
+        {"", cut, 40000, false, "database was cut short"},
+        {"-wal", cut, 0, false, "-wal file was cut short"},
+        {"-wal", cut, 5000, false, "-wal file was cut short"},
+        {"-wal", put_anew, 0, false, "-wal file was removed, renamed or replaced"},
+        {"", cut, 0, true, "database was cut short"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct fixture f;
+        struct small_plan p;
+        struct err err = {0};
+        char path[128];
+        open_in_mid_run(&f, &p);
+        uint64_t durable = f.durable;
+        snprintf(path, sizeof path, "%s%s", f.path, rows[i].suffix);
+        rows[i].spoil(path, rows[i].bytes);
+        struct attempt_began began = a_beginning(2, 1);
+        if (!rows[i].idle)
+            f.recorder.attempt_began(f.recorder.ctx, &began);
+        store_flush(f.store);
+        while (f.failures == 0)
+            fixture_turn(&f);
+        assert_int_equal(f.durable, durable);
+        assert_mentions(f.failure.text, rows[i].words);
+        assert_mentions(f.failure.text, f.path);
+        assert_false(store_close(f.store, &err));
+        f.store = NULL;
+        fixture_remove(&f);
+    }
+}
+
+/* Files become shorter for good reasons, too. */
+static void a_database_that_is_tidied_up_is_no_error(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct small_plan p;
+    struct err err = {0};
+    open_in_mid_run(&f, &p);
+    struct db *other = db_open(f.path, DB_EXISTING, 1000, &err);
+    struct stat before, after;
+    assert_true(db_exec(other, "CREATE TABLE big(x); INSERT INTO big VALUES (zeroblob(3000000)); DROP TABLE big;"
+                               "PRAGMA wal_checkpoint(TRUNCATE)", &err));
+    struct attempt_began began = a_beginning(2, 1);
+    fixture_wait(&f, f.recorder.attempt_began(f.recorder.ctx, &began));
+    assert_int_equal(stat(f.path, &before), 0);
+    assert_true(db_exec(other, "VACUUM; PRAGMA wal_checkpoint(TRUNCATE)", &err));
+    assert_int_equal(stat(f.path, &after), 0);
+    assert_true(after.st_size < before.st_size - 2000000);
+    db_close(other);
+    for (int row = 3; row < 6; row++) {
+        began = a_beginning(row, 1);
+        fixture_wait(&f, f.recorder.attempt_began(f.recorder.ctx, &began));
+    }
+    assert_int_equal(f.failures, 0);
+    fixture_close(&f);
+    assert_int_equal(query_int(f.path, "SELECT count(*) FROM attempts"), 5);
+    fixture_remove(&f);
+}
+
 /* ---- other processes ---- */
 
 static pid_t run_child(int (*run)(struct fixture *f, int out), struct fixture *f, int *read_end)
@@ -550,6 +649,8 @@ int main(void)
         cmocka_unit_test(damage_is_told),
         cmocka_unit_test(a_lock_held_too_long_is_an_error),
         cmocka_unit_test(a_database_that_is_taken_away_is_an_error),
+        cmocka_unit_test(files_that_are_spoiled_in_mid_run_are_noticed),
+        cmocka_unit_test(a_database_that_is_tidied_up_is_no_error),
         cmocka_unit_test(processes_create_a_file_at_once),
         cmocka_unit_test(processes_share_a_file),
         cmocka_unit_test(a_kill_loses_nothing_that_was_reported),
