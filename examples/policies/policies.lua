@@ -66,7 +66,8 @@ end
 
 -- ---- by the clock ----
 -- Begins when the endpoints are quiet or cheap, at an hour of the day in UTC, and then puts a question every so often:
---   canvass run job.lua ... --policy policies.off_peak --set hour=22 --set every=10m
+--   canvass run job.lua ... --policy policies.off_peak --set hour=22 --set every=10m --set timeout=25h
+-- (The timeout begins anew with the first request, and has to last until then.)
 
 local hour = canvass.setting("hour", -1) -- below 0: at once
 local every = canvass.setting("every", "0s")

@@ -16,7 +16,7 @@
 --             { text = "...", model =, region =, prompt_tokens =, completion_tokens = }
 --             { error = "...", class = "bad_response", transient = true, wait = seconds }
 --             { poll = URL or true for the same one again, wait = seconds }
---                                             or nil: the HTTP status decides; on 2xx that is a bad response
+--                                             or nil: the HTTP status decides; on 2xx that is a bad response, and final
 --   health  = function(response)           -> { status =, region =, models = { "..." } } (optional)
 --
 -- ask:      prompt, model, region, endpoint, url, sample, parameters, options,

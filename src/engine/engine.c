@@ -20,6 +20,11 @@ double engine_unix_s(const struct engine *e, int64_t at_us)
     return at_us ? e->ports.clock.unix_zero_s + (double)at_us / (double)SECOND_US : NAN;
 }
 
+int64_t engine_us(const struct engine *e, double unix_s)
+{
+    return isnan(unix_s) ? 0 : (int64_t)((unix_s - e->ports.clock.unix_zero_s) * (double)SECOND_US);
+}
+
 /* Asks for a turn now. Once is enough, and within a turn not needed. */
 void engine_poke(struct engine *e)
 {
@@ -43,19 +48,6 @@ void engine_tell(struct engine *e, const struct event *event)
 {
     if (e->ports.observer.event)
         e->ports.observer.event(e->ports.observer.ctx, event);
-}
-
-static void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_spec *spec)
-{
-    const struct region_spec *region = &e->table->regions[spec->region];
-    *ep = (struct endpoint){.engine = e, .spec = spec};
-    gate_init(&ep->gate, e, spec->id, 1, spec->rate_per_minute);
-    ep->gate.endpoint = ep;
-    ep->region = region->in_flight ? &e->regions[spec->region] : NULL;
-    ep->group = spec->group == NO_INDEX ? NULL : &e->groups[spec->group];
-    breaker_init(&ep->breaker, &spec->breaker);
-    adaptive_init(&ep->adaptive, &spec->adaptive, spec->slots);
-    list_init(&ep->in_flight);
 }
 
 struct engine *engine_new(const struct engine_ports *ports, struct region_table *table)
@@ -177,28 +169,4 @@ unsigned engine_in_flight(const struct engine *e, unsigned *peak)
     if (peak)
         *peak = e->global.sema.peak;
     return e->global.sema.used;
-}
-
-void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out)
-{
-    const struct endpoint *ep = &e->endpoints[index];
-    const struct list *oldest = ep->in_flight.next;
-    *out = (struct endpoint_view){
-        .spec = ep->spec,
-        .in_flight = ep->gate.sema.used,
-        .limit = endpoint_limit(ep),
-        .backing_off = ep->backing_off,
-        .cold = !ep->warm,
-        .held_until_us = ep->gate.sema.closed_until_us > engine_now(e) ? ep->gate.sema.closed_until_us : 0,
-        .breaker = (int)ep->breaker.state,
-        .breaker_until_us = ep->breaker.open_until_us,
-        .oldest_dispatch_us =
-            list_empty(&ep->in_flight) ? 0 : container_of(oldest, struct live, link)->dispatched_us,
-    };
-    LIST_EACH(it, &e->jobs) {
-        const struct engine_job *job = container_of(it, struct engine_job, link);
-        for (uint32_t i = 0; i < job->plan->endpoint_count; i++)
-            if (job->lines[i].endpoint == ep)
-                out->waiting += job->endpoints[i].tally.by_status[STATUS_PENDING];
-    }
 }

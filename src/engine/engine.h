@@ -25,6 +25,7 @@ struct job_start {
     const struct job_spec *spec;    /* borrowed until the job is freed */
     struct plan *plan;              /* taken */
     struct policy_port policy;
+    const struct job_past *past;    /* borrowed until the job is freed; NULL: nothing was asked yet */
     void (*ended)(void *ctx, struct engine_job *job); /* all rows durable; call engine_job_free() later */
     void *ctx;
 };

@@ -75,25 +75,6 @@ void gate_hold(struct gate *g, int64_t until_us)
     gate_call(g);
 }
 
-unsigned endpoint_limit(const struct endpoint *ep)
-{
-    return ep->warm ? adaptive_limit(&ep->adaptive) : 1;
-}
-
-void endpoint_update(struct endpoint *ep)
-{
-    ep->gate.sema.limit = endpoint_limit(ep);
-    gate_call(&ep->gate);
-}
-
-void endpoint_touch(struct endpoint *ep, int64_t now_us)
-{
-    if (ep->warm && list_empty(&ep->in_flight) && now_us - ep->last_used_us > ep->spec->scaledown_us) {
-        ep->warm = false;
-        ep->gate.sema.limit = endpoint_limit(ep);
-    }
-}
-
 /* The gates a line needs, its endpoint's first: that is where a full one should make it wait. */
 static size_t line_gates(struct line *line, struct gate *gates[5])
 {

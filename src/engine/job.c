@@ -36,11 +36,31 @@ static void tallies_init(struct engine_job *job)
         job->questions[i].tally.planned = p->sample_count * p->endpoint_count;
     for (uint32_t i = 0; i < p->endpoint_count; i++)
         job->endpoints[i].tally.planned = p->sample_count * p->question_count;
-    for (uint32_t i = 0; i < p->question_count; i++)
-        job->questions[i].tally.by_status[STATUS_PENDING] = job->questions[i].tally.planned;
-    for (uint32_t i = 0; i < p->endpoint_count; i++)
-        job->endpoints[i].tally.by_status[STATUS_PENDING] = job->endpoints[i].tally.planned;
-    job->tally.planned = job->tally.by_status[STATUS_PENDING] = (uint32_t)p->count;
+    for (uint64_t n = 0; n < p->count; n++) {
+        struct cell cell = plan_cell(p, n);
+        job->status[n] = job->past ? job->past->status[n] : STATUS_PENDING;
+        job->questions[cell.question].tally.by_status[job->status[n]]++;
+        job->endpoints[cell.endpoint].tally.by_status[job->status[n]]++;
+        job->tally.by_status[job->status[n]]++;
+    }
+    job->tally.planned = (uint32_t)p->count;
+}
+
+/* Before the policy starts: what earlier runs have under way goes first. */
+static void take_up_past(struct engine_job *job)
+{
+    const struct job_past *past = job->past;
+    if (!past)
+        return;
+    job->posts = past->posts;
+    job->hops = past->hops;
+    job->attempts = past->attempts;
+    job->cost = past->cost;
+    for (size_t i = 0; i < past->begun_count; i++) {
+        const struct begun *b = &past->begun[i];
+        if (b->status != STATUS_PENDING)
+            live_take_up(&job->lines[plan_cell(job->plan, b->n).endpoint], b);
+    }
 }
 
 static void job_record_state(struct engine_job *job, enum job_state state, int64_t started_us, int64_t ended_us,
@@ -81,6 +101,7 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     job->spec = start->spec;
     job->plan = start->plan;
     job->policy = start->policy;
+    job->past = start->past;
     job->ended = start->ended;
     job->ctx = start->ctx;
     job->state = JOB_RUNNING;
@@ -95,6 +116,7 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     list_push(&e->jobs, &job->link);
     tallies_init(job);
     lines_init(job);
+    take_up_past(job);
     close_paused(job);
     if (job->spec->timeout_us)
         timer_set(&e->timers, &job->timeout, engine_now(e) + job->spec->timeout_us);
@@ -271,7 +293,7 @@ static uint64_t record_closed(struct engine_job *job, const char *endpoint, enum
         .first_row = job->first_row,
         .count = job->plan->count,
         .endpoint = endpoint,
-        .pending_only = true,
+        .waiting_only = true,
         .status = status,
         .class = class,
         .error = reason,
@@ -283,16 +305,16 @@ static uint64_t record_closed(struct engine_job *job, const char *endpoint, enum
 void job_close_endpoint(struct engine_job *job, uint32_t position, enum failure_class class, const char *reason)
 {
     struct line *line = &job->lines[position];
-    if (!line->closed) {
-        line->closed = true;
-        record_closed(job, line->endpoint->spec->id, STATUS_SKIPPED, class, reason);
-        close_pending(job, position, STATUS_SKIPPED);
-    }
     for (struct list *it = line->lives.next, *next; it != &line->lives; it = next) {
         struct live *live = container_of(it, struct live, in_line);
         next = it->next;
         if (live->phase == PHASE_BACKING_OFF || live->phase == PHASE_DUE)
-            live_give_up(live);
+            live_give_up(live, class, reason);
+    }
+    if (!line->closed) {
+        line->closed = true;
+        record_closed(job, line->endpoint->spec->id, STATUS_SKIPPED, class, reason);
+        close_pending(job, position, STATUS_SKIPPED);
     }
 }
 
@@ -339,31 +361,18 @@ void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state
     engine_poke(job->engine);
 }
 
-/* The job's time runs from its first request on. One that has nothing but paused endpoints to wait for would
- * never come to that: there it runs from the start. */
-static bool waits_for_paused_endpoints(const struct engine_job *job)
-{
-    bool paused = false;
-    for (uint32_t i = 0; i < job->plan->endpoint_count; i++) {
-        const struct line *line = &job->lines[i];
-        if (list_empty(&line->parts))
-            continue;
-        if (!line->endpoint->spec->paused)
-            return false;
-        paused = true;
-    }
-    return paused;
-}
-
+/* Runs from the start, and anew from the first request on. Before that one only a job that waits for others, or for
+ * its first row to reach the disk, is given more. */
 static void timeout_fired(struct timer *t)
 {
     struct engine_job *job = container_of(t, struct engine_job, timeout);
-    char text[DURATION_TEXT], reason[80];
-    if (!job->first_dispatch_us && !waits_for_paused_endpoints(job)) {
+    char text[DURATION_TEXT], reason[120];
+    if (!job->first_dispatch_us && job->engine->global.sema.used) {
         timer_set(&job->engine->timers, t, engine_now(job->engine) + job->spec->timeout_us);
         return;
     }
-    snprintf(reason, sizeof reason, "job timeout of %s ran out", duration_format(job->spec->timeout_us, text));
+    snprintf(reason, sizeof reason, "job timeout of %s ran out%s", duration_format(job->spec->timeout_us, text),
+             job->first_dispatch_us ? "" : " before anything was asked");
     engine_stop(job, STOP_ABORT, JOB_TIMED_OUT, reason);
 }
 

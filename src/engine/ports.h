@@ -124,7 +124,7 @@ struct rows_closed {               /* many at once: what a job leaves undone */
     int64_t first_row;
     uint64_t count;
     const char *endpoint;          /* only rows of this one; NULL: all */
-    bool pending_only;             /* else every row that is not final */
+    bool waiting_only;             /* pending or between attempts; else every row that is not final */
     enum status status;
     enum failure_class class;
     const char *error;
@@ -135,6 +135,32 @@ struct job_changed {
     const char *job_id;
     enum job_state state;
     double started_at, ended_at;   /* NAN: leave as it is */
+};
+
+/* ---- what earlier runs of a job have done ---- */
+
+/* An execution that has had attempts and has not ended. */
+struct begun {
+    uint64_t n;                    /* its number in the plan */
+    /* PENDING: another attempt may be made. RUNNING: its last POST may have left, and what came of it is not known.
+     * WAITING_RESULT: its last attempt goes on at result_url. */
+    enum status status;
+    unsigned attempts, posts, hops;
+    unsigned forgiven;             /* attempts that the retry rule no longer counts: somebody asked for more */
+    double cost;                   /* NAN: not known */
+    /* of the last attempt */
+    unsigned attempt_hops;
+    bool cold;
+    const char *result_url;        /* NULL unless WAITING_RESULT */
+    double dispatched_at, first_byte_at;
+};
+
+struct job_past {
+    const uint8_t *status;         /* of each execution; one that is open and has had attempts is in begun */
+    const struct begun *begun;     /* by n, rising */
+    size_t begun_count;
+    uint64_t posts, hops, attempts;
+    double cost;                   /* of those that have ended; NAN: not known */
 };
 
 /* Each call queues a change and returns its number, growing by one at least.

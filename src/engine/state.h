@@ -108,6 +108,7 @@ struct engine_job {
     const struct job_spec *spec;
     struct plan *plan;
     struct policy_port policy;
+    const struct job_past *past; /* NULL: none */
     void (*ended)(void *ctx, struct engine_job *job);
     void *ctx;
 
@@ -134,13 +135,13 @@ struct engine_job {
     double cost;
 };
 
-enum { LINE_BACKING_OFF_MAX = 1000, REPOSTS_MAX = 5, HOPS_UNPACED = 100, REQUEST_BYTES_MAX = 16 << 20 };
+enum { LINE_BACKING_OFF_MAX = 1000, ATTEMPTS_MAX = 1000, REPOSTS_MAX = 5, HOPS_UNPACED = 100, REQUEST_BYTES_MAX = 16 << 20 };
 
 enum phase {
     PHASE_RECORDING,            /* the attempt's row is on its way to disk */
     PHASE_ASKING,               /* POST or GET in flight */
     PHASE_HOP_RECORDING,        /* the result URL is on its way to disk */
-    PHASE_POLL_WAIT,            /* before the next GET */
+    PHASE_POLL_WAIT,            /* before the next GET; up to here it holds permits */
     PHASE_BACKING_OFF,
     PHASE_DUE,                  /* first in its endpoint's line */
     PHASE_ENDING,               /* its last row is on its way to disk */
@@ -161,11 +162,14 @@ struct live {
     struct buf body;            /* the same bytes for each attempt */
     char *result_url, *post_url;/* the latest; post_url: after a 307 or 308 */
     bool on_result_url, cold;
+    bool collecting;            /* due, to fetch what an attempt of an earlier run was promised */
     bool unsent;                /* the attempt's last POST never left: it costs nothing */
     unsigned attempt, attempt_hops, posts, hops, polls, reposts;
+    unsigned forgiven;          /* attempts that the retry rule does not count */
     int64_t queued_us;
     int64_t started_us;         /* first POST of the execution; 0: not yet */
     int64_t dispatched_us;      /* POST of this attempt; 0: not yet */
+    int64_t charged_from_us;    /* the attempt's dispatch, less the time in which nobody looked; 0: the dispatch */
     int64_t sent_us;            /* of the exchange in flight */
     int64_t first_byte_us, ended_us;
     int64_t poll_wait_us;       /* after the hop is durable */
@@ -187,13 +191,17 @@ void gate_init(struct gate *g, struct engine *e, const char *name, unsigned limi
 void gate_done(struct gate *g);
 void gate_call(struct gate *g);               /* moves as many waiters to ready as may start */
 void gate_hold(struct gate *g, int64_t until_us);
-unsigned endpoint_limit(const struct endpoint *ep);
-void endpoint_update(struct endpoint *ep);    /* the limit or the breaker may have changed */
-void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
 void permits_release(struct line *line);
 void line_wake(struct line *line);            /* there may be work */
 void line_leave(struct line *line);           /* out of the list it is in */
 void lines_pump(struct engine *e);            /* starts all that may start */
+
+/* ---- endpoint.c ---- */
+void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_spec *spec);
+unsigned endpoint_limit(const struct endpoint *ep);
+void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
+/* What an exchange says about the endpoint, whatever it means for the execution. */
+void endpoint_judge(struct endpoint *ep, const struct outcome *o);
 
 /* ---- runs.c ---- */
 /* The next execution of the line that is pending, not yet started. Passes over what has ended. */
@@ -204,10 +212,12 @@ void runs_free(struct engine_job *job);
 bool job_ready_policies(struct engine_job *job);
 void nap_free(struct nap *nap);
 
-/* ---- live.c ---- */
+/* ---- live.c, live_end.c ---- */
 void live_start(struct line *line);           /* permits are held; line_next() or due says what */
 void live_stop(struct live *live, enum failure_class class, const char *reason);
-void live_give_up(struct live *live);         /* between attempts: the last failure stands */
+void live_take_up(struct line *line, const struct begun *b); /* RUNNING or WAITING_RESULT */
+/* Between attempts: the last failure stands. What was never fetched is skipped, for this reason. */
+void live_give_up(struct live *live, enum failure_class class, const char *reason);
 void live_free(struct live *live);
 void live_exchange_ended(struct live *live, const struct response *r);
 
@@ -222,6 +232,7 @@ void job_fail(struct engine_job *job, const char *reason); /* the store is gone 
 /* ---- engine.c ---- */
 int64_t engine_now(const struct engine *e);
 double engine_unix_s(const struct engine *e, int64_t at_us); /* 0: NAN */
+int64_t engine_us(const struct engine *e, double unix_s);    /* NAN: 0; before the clock's zero: negative */
 void engine_poke(struct engine *e);
 void engine_await(struct engine *e, struct await *a, uint64_t number);
 void engine_tell(struct engine *e, const struct event *event);

@@ -35,7 +35,7 @@ static const char *const sql[STATEMENT_COUNT] = {
     [CLOSE_ROWS] = "INSERT OR REPLACE INTO closed(row, closing) SELECT row * 1024 + attempts, ?1 FROM executions"
                    " WHERE job_id = ?2 AND question >= ?3 AND question <= ?4 AND row >= ?5 AND row < ?6"
                    " AND (?7 IS NULL OR endpoint = ?7)"
-                   " AND (status = 'pending' OR (NOT ?8 AND status IN ('running', 'waiting_result', 'backing_off')))",
+                   " AND (status IN ('pending', 'backing_off') OR (NOT ?8 AND status IN ('running', 'waiting_result')))",
     [CHANGE_JOB] = "UPDATE jobs SET state = ?2, started_at = coalesce(?3, started_at),"
                    " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
     [FIND_JOB] = "SELECT row, id, first_row, planned, width FROM jobs"
@@ -326,7 +326,7 @@ static bool apply_closed(struct applier *a, const struct rows_closed *r, struct 
     stmt_int(st, 5, r->first_row);
     stmt_int(st, 6, end);
     stmt_text(st, 7, r->endpoint);
-    stmt_int(st, 8, r->pending_only);
+    stmt_int(st, 8, r->waiting_only);
     return stmt_run(st, err);
 }
 
