@@ -44,7 +44,7 @@ struct job_spec {
     size_t region_count;
     unsigned samples;          /* at least 1 */
     unsigned in_flight;        /* the job's own cap; 0: none */
-    int64_t timeout_us;        /* from the first dispatch; 0: none */
+    int64_t timeout_us;        /* from the start, anew from the first dispatch; 0: none */
     enum on_missing on_missing;
     bool warm;                 /* warm the endpoints up first */
     const char *policy;        /* its name, for records and screens */

@@ -146,7 +146,7 @@ static bool goes_astray(const struct exchange_end *x, const char *url, struct ou
         struct err err;
         url_check(url, x->endpoint->id, &err);
         say(out, "HTTP %d leads nowhere: %s", x->response->http_status, err.text);
-        end(out, ACTION_FAIL, CLASS_BAD_RESPONSE);
+        end_unknown(x, out, CLASS_BAD_RESPONSE);
         return true;
     }
     if (url_same_origin(url, x->endpoint->url))
@@ -225,6 +225,8 @@ static void decide_redirect(const struct exchange_end *x, struct outcome *out)
         say_status(x, out, "");
     if (x->on_result_url)
         ask_again(x, out, CLASS_BAD_RESPONSE);
+    else if (result)
+        end_unknown(x, out, CLASS_BAD_RESPONSE);
     else
         end(out, ACTION_FAIL, CLASS_BAD_RESPONSE);
 }
@@ -254,6 +256,7 @@ static void decide_poll(const struct exchange_end *x, struct outcome *out)
     follow(x, url, !x->on_result_url, out);
 }
 
+/* On a 2xx the server says that it did its work, whatever the body looks like. */
 static void decide_unreadable(const struct exchange_end *x, struct outcome *out)
 {
     bool accepted = x->response->http_status == 202;
@@ -267,8 +270,8 @@ static void decide_unreadable(const struct exchange_end *x, struct outcome *out)
                  "answer from");
         end_unknown(x, out, CLASS_UNKNOWN_OUTCOME);
     } else {
-        say_status(x, out, ", not understood");
-        end(out, ACTION_RETRY, CLASS_BAD_RESPONSE);
+        say_status(x, out, ", not understood (it may have been paid for)");
+        end_unknown(x, out, CLASS_BAD_RESPONSE);
     }
 }
 

@@ -1,5 +1,6 @@
 """What comes of each answer: asked again or not, how often, with which bytes, and what the rows say."""
 import email.utils
+import json
 import time
 
 import pytest
@@ -200,14 +201,35 @@ def test_what_is_not_http(canvass, server, write, data):
     assert row["class"] in ("bad_response", "unknown_outcome") and len(origin.requests) == 1
 
 
+UNREADABLE = {
+    "html": lambda r: r.reply(200, "<html>Bad gateway</html>"), "empty": lambda r: r.reply(200, ""),
+    "half": lambda r: r.reply(200, "{"), "list": lambda r: r.reply(200, "[1,2"), "null": lambda r: r.reply(200, "null"),
+    "number": lambda r: r.reply(200, "42"), "text": lambda r: r.reply(200, '"text"'), "204": lambda r: r.reply(204),
+    "gzip": lambda r: r.reply(200, b"\x1f\x8b\x08\x00" + bytes(range(200)), Content_Encoding="gzip"),
+    "deep": lambda r: r.reply(200, "[" * 100_000 + "]" * 100_000),
+    "short": lambda r: r.raw(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + json.dumps(answer()).encode()),
+    "no URL": lambda r: r.reply(303), "bad URL": lambda r: r.reply(202, Location="ftp://127.0.0.1/"),
+    "202 alone": lambda r: r.reply(202, "later"),
+}
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.parametrize("how", UNREADABLE)
+def test_an_answer_that_cannot_be_read_is_not_asked_for_again(canvass, server, write, how, unknown):
+    """The server says it did its work, and takes money for it: one POST, unless the operator wants to pay again."""
+    origin = server(UNREADABLE[how])
+    result = ask(canvass, write, origin, retry=dict(attempts=3, base="5ms", cap="20ms", unknown=unknown))
+    assert result.status == 1 and len(origin.requests) == len(origin.asked("POST")) == (3 if unknown else 1), result
+    row, = executions(canvass)
+    assert row["class"] == ("unknown_outcome" if how in ("short", "202 alone") else "bad_response"), row
+    assert row["posts"] == len(origin.requests) and row["error"] and row["answer"] is None
+
+
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", "", "{", "[1,2", "null", "42", '"text"'])
-def test_not_the_json_that_was_agreed(canvass, server, write, body):
-    """Asked again, for nothing of it says that the next try is in vain; what came is kept."""
-    origin = server(replies(lambda r: r.reply(200, body), answer("better")))
-    result = ask(canvass, write, origin)
-    assert result.status == 0, result
-    first = attempts(canvass)[0]
-    assert (first["class"], first["response"]) == ("bad_response", body) and len(origin.requests) == 2
+def test_what_cannot_be_read_is_kept(canvass, server, write, body):
+    assert ask(canvass, write, server(lambda r: r.reply(200, body))).status == 1
+    only, = attempts(canvass)
+    assert only["response"] == body and "paid" in only["error"]
 
 
 @pytest.mark.parametrize("body, again", [

@@ -149,13 +149,22 @@ def test_the_jobs_timeout(canvass, fleet, write, how):
 
 
 def test_the_timeout_counts_from_the_first_dispatch(canvass, server, write):
-    """Of a job that waits for its permits there is nothing to time out yet."""
-    origin = server(replies(answer()))
+    origin = server(lambda r: (time.sleep(1.2), r.reply(200, answer())))
     script = write("job.lua", """
-return { name = "late", questions = %s, timeout = "1s",
-         policy = function(plan) canvass.sleep(1.5) plan:run() end }""" % lua(questions(2)))
+return { name = "late", questions = %s, timeout = "4s",
+         policy = function(plan) canvass.sleep(3) plan:run() end }""" % lua(questions(2)))
     result = canvass.run(script, write("t.lua", table({"us/m": origin.url()})))
     assert result.status == 0, result
+
+
+@pytest.mark.parametrize("nap", ["while true do canvass.sleep(0.1) end", "canvass.sleep('30d') plan:run()"])
+def test_a_policy_that_never_asks_is_ended_by_the_timeout(canvass, server, write, nap):
+    origin = server(replies(answer()))
+    script = write("job.lua", "return { questions = %s, timeout = '1s', policy = function(plan) %s end }"
+                   % (lua(questions(2)), nap))
+    result = canvass.run(script, write("t.lua", table({"us/m": origin.url()})))
+    assert result.status == 3 and not origin.requests and "before anything was asked" in result.err, result
+    assert {(r["status"], r["class"]) for r in canvass.rows("SELECT * FROM executions")} == {("cancelled", "timeout")}
 
 
 def test_a_result_url_outlives_the_interrupt(canvass, server, write):

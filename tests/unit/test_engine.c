@@ -576,34 +576,51 @@ static void abort_works_in_every_phase(void **state)
 static void the_jobs_timeout_is_counted_from_the_first_dispatch(void **state)
 {
     (void)state;
-    for (int64_t timeout_s = 3; timeout_s <= 10; timeout_s += 7) {
+    struct world *w = world_new(1, 2, 4);
+    w->spec->timeout_us = 10 * SECOND_US;
+    w->policy = 5; /* sleeps 5 s before it runs anything */
+    w->respond = hang;
+    world_start(w);
+    int64_t took_us = world_run(w);
+    world_check_ended(w);
+    struct job_view v = world_view(w);
+    assert_int_equal(took_us, 15 * SECOND_US);
+    assert_int_equal(v.state, JOB_TIMED_OUT);
+    assert_int_equal(v.tally.by_status[STATUS_CANCELLED], 8);
+    assert_int_equal(w->row_class[0], CLASS_TIMEOUT);
+    assert_string_equal(v.reason, "job timeout of 10.0 s ran out");
+    world_free(w);
+}
+
+static void a_job_that_asks_nothing_times_out(void **state)
+{
+    (void)state;
+    for (int paused = 0; paused < 2; paused++) {
         struct world *w = world_new(1, 2, 4);
-        w->spec->timeout_us = timeout_s * SECOND_US;
-        w->policy = 5; /* sleeps 5 s before it runs anything */
-        w->respond = hang;
+        w->policy = paused ? 0 : 5;
+        if (paused)
+            w->table->endpoints[0].paused = w->table->endpoints[1].paused = "no quota";
+        w->spec->timeout_us = 3 * SECOND_US;
         world_start(w);
-        int64_t took_us = world_run(w);
+        assert_int_equal(world_run(w), 3 * SECOND_US);
         world_check_ended(w);
-        struct job_view v = world_view(w);
-        assert_int_equal(took_us, (5 + timeout_s) * SECOND_US);
-        assert_int_equal(v.state, JOB_TIMED_OUT);
-        assert_int_equal(v.tally.by_status[STATUS_CANCELLED], 8);
-        assert_int_equal(w->row_class[0], CLASS_TIMEOUT);
-        assert_non_null(strstr(v.reason, "job timeout of"));
+        assert_int_equal(world_view(w).state, JOB_TIMED_OUT);
+        assert_int_equal(world_view(w).posts, 0);
+        assert_non_null(strstr(world_view(w).reason, "before anything was asked"));
         world_free(w);
     }
 }
 
-static void a_job_that_only_waits_for_paused_endpoints_times_out(void **state)
+static void a_slow_disk_does_not_use_up_the_jobs_timeout(void **state)
 {
     (void)state;
-    struct world *w = world_new(1, 2, 4);
-    w->table->endpoints[0].paused = w->table->endpoints[1].paused = "no quota";
+    struct world *w = world_new(1, 2, 2);
+    w->commit_us = 100 * SECOND_US;
     w->spec->timeout_us = MINUTE_US;
     world_start(w);
-    assert_int_equal(world_run(w), MINUTE_US);
+    world_run(w);
     world_check_ended(w);
-    assert_int_equal(world_view(w).state, JOB_TIMED_OUT);
+    assert_int_equal(world_view(w).posts, 2); /* the first of each endpoint left, after 100 s */
     world_free(w);
 }
 
@@ -762,7 +779,8 @@ int main(void)
         cmocka_unit_test(drain_lets_what_is_in_flight_end),
         cmocka_unit_test(abort_works_in_every_phase),
         cmocka_unit_test(the_jobs_timeout_is_counted_from_the_first_dispatch),
-        cmocka_unit_test(a_job_that_only_waits_for_paused_endpoints_times_out),
+        cmocka_unit_test(a_job_that_asks_nothing_times_out),
+        cmocka_unit_test(a_slow_disk_does_not_use_up_the_jobs_timeout),
         cmocka_unit_test(a_policy_that_never_waits_can_be_stopped),
         cmocka_unit_test(a_failed_policy_fails_the_job),
         cmocka_unit_test(what_a_policy_leaves_out_is_skipped),

@@ -129,9 +129,14 @@ static void answers(void **state)
          .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "CUDA"},
         {"own transient error on a result URL", HTTP(200), ERROR(.transient = true), RESULT,
          .action = ACTION_RETRY, .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "CUDA"},
-        {"not JSON", HTTP(200, BODY("<html>busy</html>")), MUDDLE, .action = ACTION_RETRY,
-         .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "HTTP 200, not understood: <html>busy</html>"},
-        {"nothing", HTTP(204), MUDDLE, .action = ACTION_RETRY, .class = CLASS_BAD_RESPONSE, .flags = COUNTS,
+        {"not JSON", HTTP(200, BODY("<html>busy</html>")), MUDDLE, .action = ACTION_FAIL,
+         .class = CLASS_BAD_RESPONSE, .flags = COUNTS,
+         .says = "HTTP 200, not understood (it may have been paid for): <html>busy</html>"},
+        {"not JSON, pay again", HTTP(200, BODY("<html>busy</html>")), MUDDLE, .unknown = true,
+         .action = ACTION_RETRY, .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "<html>busy</html>"},
+        {"nothing", HTTP(204), MUDDLE, .action = ACTION_FAIL, .class = CLASS_BAD_RESPONSE, .flags = COUNTS,
+         .says = "(no text)"},
+        {"nothing to read", HTTP(200), .action = ACTION_FAIL, .class = CLASS_BAD_RESPONSE, .flags = COUNTS,
          .says = "(no text)"},
         {"not JSON on a result URL", HTTP(200, BODY("<html>")), MUDDLE, RESULT, .action = ACTION_FOLLOW,
          .class = CLASS_BAD_RESPONSE, .says = "<html>"},
@@ -164,6 +169,14 @@ static void hops(void **state)
          .says = "evil"},
         {"303 to nowhere", HTTP(303), .action = ACTION_FAIL, .class = CLASS_BAD_RESPONSE, .flags = COUNTS,
          .says = "HTTP 303 without a Location"},
+        {"303 to nowhere, pay again", HTTP(303), .unknown = true, .action = ACTION_RETRY,
+         .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "HTTP 303 without a Location"},
+        {"303 to no URL, pay again", HTTP(303, .location = "nonsense"), .unknown = true, .action = ACTION_RETRY,
+         .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "leads nowhere"},
+        {"303 away, pay again: it would lead away again", HTTP(303, .location = AWAY), .unknown = true,
+         .action = ACTION_FAIL, .class = CLASS_CONFIG, .flags = COUNTS, .says = "another origin"},
+        {"poll at no URL", HTTP(200), POLL(.poll_url = "nonsense"), .action = ACTION_FAIL,
+         .class = CLASS_BAD_RESPONSE, .flags = COUNTS, .says = "leads nowhere"},
         {"303 to nowhere on a result URL", HTTP(303), RESULT, .action = ACTION_FOLLOW,
          .class = CLASS_BAD_RESPONSE, .says = "without a Location"},
         {"307", HTTP(307, .location = HERE), .action = ACTION_REPOST, .url = HERE},
@@ -413,8 +426,10 @@ static void invariants_hold_for_any_response(void **state)
         assert_true(!o.url || strcmp(o.url, HERE) == 0 || strcmp(o.url, ALLOWED) == 0 ||
                     strcmp(o.url, endpoint->url) == 0);
         assert_true(ends || !o.counts_as_failure);
-        /* Never pay twice by itself: after the request left and no answer came, only the operator's word repeats it. */
-        bool may_have_run = r.wire == WIRE_LOST || r.wire == WIRE_BAD;
+        /* Never pay twice by itself: after the request left and no answer came of it, only the operator's word
+         * repeats it, unless the endpoint itself says that it failed. */
+        bool done = r.wire == WIRE_ANSWERED && r.http_status >= 200 && r.http_status < 400;
+        bool may_have_run = r.wire == WIRE_LOST || r.wire == WIRE_BAD || (done && !(wants && a.kind == ANSWER_ERROR));
         assert_true(!may_have_run || o.action != ACTION_RETRY || endpoint->retry.unknown);
     }
 #undef PICK

@@ -184,7 +184,7 @@ static void rows_are_closed_as_asked(void **state)
     (void)state;
     static const struct {
         const char *endpoint;
-        bool pending_only;
+        bool waiting_only;
         const char *expected; /* of us, eu, asia; us is running, eu has succeeded, asia is pending */
     } cases[] = {
         {NULL, false, "skipped,succeeded,skipped"},
@@ -210,7 +210,7 @@ static void rows_are_closed_as_asked(void **state)
         struct attempt_ended end = an_end(2, 1, STATUS_SUCCEEDED);
         f.recorder.attempt_ended(port, &end);
         struct rows_closed closed = {.first_row = 1, .count = 3, .endpoint = cases[i].endpoint,
-                                     .pending_only = cases[i].pending_only, .status = STATUS_SKIPPED,
+                                     .waiting_only = cases[i].waiting_only, .status = STATUS_SKIPPED,
                                      .class = CLASS_BREAKER_OPEN, .error = "gone", .ended_at = 5000};
         fixture_wait(&f, f.recorder.rows_closed(port, &closed));
         expect_query(f.path, "SELECT group_concat(status) FROM (SELECT status FROM executions WHERE job_id = 'j-1'"

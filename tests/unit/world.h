@@ -58,6 +58,7 @@ struct world {
     char log[WORLD_LOG * 4];                /* one word per event that a test looks at */
     bool over;
     struct selection *all;
+    struct job_past *past;                  /* NULL: the job starts afresh */
     uint32_t part;                          /* of the test's sequential policy */
     int policy;                             /* 0 free, 1 sequential, 2 each endpoint sequential, 3 error at once, 4 nothing, 5 sleeps,
                                              * 6 all twice at once; of 7, 8, 9 none ever ends: naps of no time, runs of nothing,
@@ -206,7 +207,8 @@ static uint64_t world_closed(void *ctx, const struct rows_closed *r)
         uint32_t position = (uint32_t)(row % w->table->endpoint_count);
         if (r->endpoint && strcmp(w->table->endpoints[position].id, r->endpoint) != 0)
             continue;
-        if (r->pending_only ? w->row_status[row] != STATUS_PENDING : status_is_final(w->row_status[row]))
+        bool waits = w->row_status[row] == STATUS_PENDING || w->row_status[row] == STATUS_BACKING_OFF;
+        if (r->waiting_only ? !waits : status_is_final(w->row_status[row]))
             continue;
         w->row_status[row] = r->status;
         w->row_class[row] = r->class;
@@ -398,9 +400,11 @@ static void world_start(struct world *w)
         fail_msg("%s", err.text);
     w->all = selection_all(plan);
     struct job_start start = {
-        .id = "t-1", .spec = w->spec, .plan = plan, .ended = world_job_ended, .ctx = w,
+        .id = "t-1", .spec = w->spec, .plan = plan, .past = w->past, .ended = world_job_ended, .ctx = w,
         .policy = {.ctx = w, .start = world_policy_start, .ready = world_policy_ready, .stop = world_policy_stop},
     };
+    for (uint64_t n = 0; w->past && n < plan->count; n++)
+        w->row_status[n] = w->past->status[n];
     w->job = engine_submit(w->engine, &start);
 }
 
@@ -493,8 +497,8 @@ static void world_check_ended(const struct world *w)
         assert_int_equal(ev.backing_off, 0);
         assert_true(w->peak[i] <= w->table->endpoints[i].slots);
     }
-    assert_int_equal(v.posts, w->posts - w->unsent);
-    assert_int_equal(v.hops, w->gets);
+    assert_int_equal(v.posts, w->posts - w->unsent + (w->past ? w->past->posts : 0));
+    assert_int_equal(v.hops, w->gets + (w->past ? w->past->hops : 0));
 }
 
 #endif
