@@ -53,6 +53,7 @@ struct job_spec {
     const struct source_file *sources; /* the script first, then what it required and read */
     size_t source_count;
     const char *settings;      /* JSON object of --set, NULL: none */
+    const char *question_list; /* the source that --questions named; NULL: none */
 };
 
 struct job_spec *job_spec_new(void);

@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
+#include "core/job_spec.h"
 
 enum { NO_INDEX = -1 };
 
@@ -95,6 +96,8 @@ struct region_table {
     int64_t revision;           /* 0 until the store gave it one */
     const char *path;           /* the file it came from */
     const char *source;         /* its text */
+    const struct source_file *files; /* what it required, and its adapters: the other half of what it is made of */
+    size_t file_count;
     char hash[65];              /* SHA-256 of the text and of the adapter files beside it, hex */
     unsigned endpoints_max;     /* limits.endpoints; 0: none */
     unsigned in_flight;         /* limits.in_flight; 0: none */

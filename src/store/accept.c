@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/text.h"
 #include "base/timeutil.h"
@@ -73,6 +72,11 @@ static bool write_spec(struct buf *json, const struct job_spec *job, struct err 
     buf_adds(json, job->warm ? "true" : "false");
     add_member(json, "settings");
     buf_adds(json, job->settings ? job->settings : "{}");
+    add_member(json, "questions");
+    if (job->question_list)
+        text_add_json(json, str_from(job->question_list));
+    else
+        buf_adds(json, "null");
     buf_addc(json, '}');
     return !json->full || err_set(err, ERR_CONFIG,
                                   "the job's description is longer than %d MiB (%s): make its parameters "
@@ -97,9 +101,49 @@ static bool take_number(struct db *db, const char *name, int64_t *number, struct
     return ok;
 }
 
-/* The newest revision if its hash is this table's, else a new one. */
-static bool take_revision(struct db *db, const struct region_table *table, const char *author, const char *reason,
-                          int64_t *revision, struct err *err)
+/* position, name, text of each file, for the row of their owner. */
+static bool insert_files(struct db *db, const char *sql, const struct source_file *files, size_t count,
+                         const char *job_id, int64_t revision, struct err *err)
+{
+    struct stmt *st = db_prepare(db, sql, err);
+    if (!st)
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++) {
+        if (job_id)
+            stmt_text(st, 1, job_id);
+        else
+            stmt_int(st, 1, revision);
+        stmt_int(st, 2, (int64_t)i + 1);
+        stmt_text(st, 3, files[i].name);
+        stmt_str(st, 4, files[i].text.ptr ? files[i].text : STR(""));
+        ok = stmt_run(st, err);
+    }
+    stmt_free(st);
+    return ok;
+}
+
+static bool insert_revision(struct db *db, const struct region_table *table, const char *author, const char *reason,
+                            int64_t revision, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "INSERT INTO region_revisions(revision, hash, source, author, reason, created_at)"
+                                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6)", err);
+    if (!st)
+        return false;
+    stmt_int(st, 1, revision);
+    stmt_text(st, 2, table->hash);
+    stmt_text(st, 3, table->source ? table->source : "");
+    stmt_text(st, 4, author);
+    stmt_text(st, 5, reason);
+    stmt_real(st, 6, unix_now_s());
+    bool ok = stmt_run(st, err);
+    stmt_free(st);
+    return ok && insert_files(db, "INSERT INTO region_files(revision, position, name, text) VALUES (?1, ?2, ?3, ?4)",
+                              table->files, table->file_count, NULL, revision, err);
+}
+
+bool record_revision(struct db *db, const struct region_table *table, const char *author, const char *reason,
+                     int64_t *revision, struct err *err)
 {
     struct stmt *st = db_prepare(db, "SELECT revision, hash FROM region_revisions ORDER BY revision DESC LIMIT 1", err);
     if (!st)
@@ -109,25 +153,8 @@ static bool take_revision(struct db *db, const struct region_table *table, const
     int64_t newest = ok && row ? stmt_get_int(st, 0) : 0;
     bool same = ok && row && strcmp(stmt_get_text(st, 1), table->hash) == 0;
     stmt_free(st);
-    if (!ok || same) {
-        *revision = newest;
-        return ok;
-    }
-
-    st = db_prepare(db, "INSERT INTO region_revisions(revision, hash, source, author, reason, created_at)"
-                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)", err);
-    if (!st)
-        return false;
-    *revision = newest + 1;
-    stmt_int(st, 1, *revision);
-    stmt_text(st, 2, table->hash);
-    stmt_text(st, 3, table->source ? table->source : "");
-    stmt_text(st, 4, author);
-    stmt_text(st, 5, reason);
-    stmt_real(st, 6, unix_now_s());
-    ok = stmt_run(st, err);
-    stmt_free(st);
-    return ok;
+    *revision = same ? newest : newest + 1;
+    return ok && (same || insert_revision(db, table, author, reason, *revision, err));
 }
 
 /* Above every row that was ever used and still has an attempt, should somebody have deleted jobs by hand. */
@@ -153,9 +180,8 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
     const struct job_spec *job = plan->job;
     struct owner self;
     owner_self(&self);
-    char host[64] = "", owner[128];
-    gethostname(host, sizeof host - 1);
-    snprintf(owner, sizeof owner, "process %lld on %s", (long long)self.pid, host);
+    char owner[128];
+    owner_text(&self, owner);
 
     stmt_text(st, 1, a->job_id);
     stmt_text(st, 2, job->name);
@@ -175,25 +201,6 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
     stmt_text(st, 15, self.boot);
     stmt_str(st, 16, spec);
     bool ok = stmt_run(st, err);
-    stmt_free(st);
-    return ok;
-}
-
-static bool insert_files(struct db *db, const struct job_spec *job, const char *job_id, struct err *err)
-{
-    struct stmt *st =
-        db_prepare(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", err);
-    if (!st)
-        return false;
-    bool ok = true;
-    for (size_t i = 0; ok && i < job->source_count; i++) {
-        const struct source_file *file = &job->sources[i];
-        stmt_text(st, 1, job_id);
-        stmt_int(st, 2, (int64_t)i + 1);
-        stmt_text(st, 3, file->name);
-        stmt_str(st, 4, file->text.ptr ? file->text : STR(""));
-        ok = stmt_run(st, err);
-    }
     stmt_free(st);
     return ok;
 }
@@ -256,10 +263,11 @@ static bool insert_all(struct db *db, const struct plan *plan, const char *autho
                        (int)sizeof out->job_id - 22);
     char reason[160];
     snprintf(reason, sizeof reason, "job %s", out->job_id);
-    return take_revision(db, plan->table, author, reason, &out->revision, err) &&
+    return record_revision(db, plan->table, author, reason, &out->revision, err) &&
            take_rows(db, &out->first_row, err) &&
            insert_job(db, plan, number, author, out, spec, err) &&
-           insert_files(db, job, out->job_id, err) &&
+           insert_files(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", job->sources,
+                        job->source_count, out->job_id, 0, err) &&
            insert_questions(db, job, out->job_id, err) &&
            insert_cells(db, plan, out->job_id, err);
 }

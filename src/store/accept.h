@@ -7,4 +7,9 @@
 /* One transaction of its own. The job belongs to this process from then on. */
 bool accept_job(struct db *db, const struct plan *plan, const char *author, struct accepted *out, struct err *err);
 
+/* The newest revision if its hash is this table's, else a new one, with all the table is made of. In the caller's
+ * transaction. */
+bool record_revision(struct db *db, const struct region_table *table, const char *author, const char *reason,
+                     int64_t *revision, struct err *err);
+
 #endif

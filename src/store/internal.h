@@ -7,19 +7,23 @@
 #include "store/queue.h"
 #include "store/store.h"
 
-struct accept_task {
-    struct accept_task *next;
+/* A job comes in: a new one, or (take) one to go on with. */
+struct task {
+    struct task *next;
     const struct plan *plan;
+    const struct take *take;
     char *author;
-    void (*done)(void *ctx, const struct accepted *a, const struct err *error);
+    void (*accepted)(void *ctx, const struct accepted *a, const struct err *error);
+    void (*taken)(void *ctx, struct taken *t, const struct err *error);
     void *ctx;
     bool ok;
-    struct accepted accepted;
+    struct accepted out;
+    struct taken *out_taken;
     struct err error;
 };
 
 struct tasks {
-    struct accept_task *first, **last; /* oldest first */
+    struct task *first, **last; /* oldest first */
 };
 
 struct applier;

@@ -52,3 +52,10 @@ bool owner_alive(const struct owner *o)
     read_boot(boot);
     return o->pid > 0 && strcmp(boot, o->boot) == 0 && process_start(o->pid) == o->start;
 }
+
+void owner_text(const struct owner *o, char out[128])
+{
+    char host[64] = "";
+    gethostname(host, sizeof host - 1);
+    snprintf(out, 128, "process %lld on %s", (long long)o->pid, host);
+}

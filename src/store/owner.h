@@ -13,5 +13,6 @@ struct owner {
 
 void owner_self(struct owner *o);
 bool owner_alive(const struct owner *o);
+void owner_text(const struct owner *o, char out[128]); /* for people */
 
 #endif

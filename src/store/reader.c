@@ -1,6 +1,7 @@
 #include "store/store.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -72,29 +73,51 @@ bool reader_sql(struct reader *r, const char *sql, const char *const *bind, int 
     return ok;
 }
 
-static void add_conditions(struct buf *sql, const struct execution_filter *f)
+struct condition {
+    const char *value, *column;
+};
+
+enum { CONDITIONS = 7 };
+
+static void list_conditions(const struct execution_filter *f, struct condition out[CONDITIONS])
 {
-    const struct {
-        const char *value, *condition;
-    } all[] = {{f->job_id, "e.job_id = ?1"}, {f->question_id, "e.question_id = ?2"}, {f->model_id, "e.model_id = ?3"},
-               {f->region, "e.region = ?4"}, {f->status, "e.status = ?5"}, {f->class, "e.class = ?6"}};
+    const struct condition all[CONDITIONS] = {
+        {f->job_id, "job_id"}, {f->question_id, "question_id"}, {f->model_id, "model_id"}, {f->region, "region"},
+        {f->status, "status"}, {f->class, "class"}, {f->execution_id, "id"}};
+    memcpy(out, all, sizeof all);
+}
+
+void filter_add(const struct execution_filter *f, struct buf *sql)
+{
+    struct condition all[CONDITIONS];
     const char *word = " WHERE ";
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+    list_conditions(f, all);
+    for (int i = 0; i < CONDITIONS; i++) {
         if (!all[i].value)
             continue;
-        buf_addf(sql, "%s%s", word, all[i].condition);
+        buf_addf(sql, "%se.%s = ?%d", word, all[i].column, i + 1);
         word = " AND ";
     }
+}
+
+void filter_bind(const struct execution_filter *f, struct stmt *st)
+{
+    struct condition all[CONDITIONS];
+    list_conditions(f, all);
+    for (int i = 0; i < CONDITIONS; i++)
+        if (all[i].value)
+            stmt_text(st, i + 1, all[i].value);
 }
 
 /* By what indices have: nothing is sorted, and a plain listing skips whole questions instead of rows. */
 static void add_order(struct buf *sql, const struct execution_filter *f)
 {
-    bool plain = f->job_id && !f->question_id && !f->model_id && !f->region && !f->status && !f->class;
+    bool plain = f->job_id && !f->question_id && !f->model_id && !f->region && !f->status && !f->class &&
+                 !f->execution_id;
     if (plain)
-        buf_adds(sql, " AND e.question > ?8 / (SELECT width FROM jobs WHERE id = ?1)");
-    buf_adds(sql, f->job_id ? " ORDER BY e.question, e.cell LIMIT ?7" : " ORDER BY e.row LIMIT ?7");
-    buf_adds(sql, plain ? " OFFSET ?8 % (SELECT width FROM jobs WHERE id = ?1)" : " OFFSET ?8");
+        buf_adds(sql, " AND e.question > ?9 / (SELECT width FROM jobs WHERE id = ?1)");
+    buf_adds(sql, f->job_id ? " ORDER BY e.question, e.cell LIMIT ?8" : " ORDER BY e.row LIMIT ?8");
+    buf_adds(sql, plain ? " OFFSET ?9 % (SELECT width FROM jobs WHERE id = ?1)" : " OFFSET ?9");
 }
 
 bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err)
@@ -109,18 +132,15 @@ bool reader_executions(struct reader *r, const struct execution_filter *f, reade
         buf_adds(&sql,
                  ", (SELECT prompt FROM questions AS q WHERE q.job_id = e.job_id AND q.id = e.question_id) AS prompt");
     buf_adds(&sql, " FROM executions AS e");
-    add_conditions(&sql, f);
+    filter_add(f, &sql);
     add_order(&sql, f);
 
     struct stmt *st = db_prepare(r->db, buf_str(&sql).ptr, err);
     buf_done(&sql);
     if (!st)
         return false;
-    const char *const values[] = {f->job_id, f->question_id, f->model_id, f->region, f->status, f->class};
-    for (size_t i = 0; i < ARRAY_LEN(values); i++)
-        if (values[i])
-            stmt_text(st, (int)i + 1, values[i]);
-    stmt_int(st, 7, f->limit > 0 ? f->limit : -1);
-    stmt_int(st, 8, f->offset);
+    filter_bind(f, st);
+    stmt_int(st, 8, f->limit > 0 ? f->limit : -1);
+    stmt_int(st, 9, f->offset);
     return reader_each(st, row, ctx, err);
 }

@@ -18,8 +18,8 @@
 #define NUMBER "((q.position - 1) * j.width + c.position + 1)"
 #define ROW "(j.first_row + (q.position - 1) * j.width + c.position)"
 
-/* d: the last dispatch, the one without a successor; e: its ending; y: it was closed after that. What few rows or
- * queries need is a subquery: SQLite makes every join of an aggregate, and a subquery only when its value is wanted.
+/* d: the last dispatch, the one without a successor; e: its ending; y: what was said of it after that, which stands
+ * unless there is an answer. What few rows or queries need is a subquery: SQLite makes every join of an aggregate, and a subquery only when its value is wanted.
  * The last two columns are there to order and to bound by: indices have them, and none has `row`. */
 #define CLOSING(column) "(SELECT " column " FROM closings WHERE id = y.closing)"
 #define OF_EXECUTION(column) \
@@ -58,7 +58,7 @@
     "LEFT JOIN dispatches AS d ON d.row > " ROW " * 1024 AND d.row < (" ROW " + 1) * 1024\n" \
     "LEFT JOIN dispatches AS later ON later.row = d.row + 1\n" \
     "LEFT JOIN endings AS e ON e.row = d.row\n" \
-    "LEFT JOIN closed AS y ON (e.row IS NULL OR e.became = 'backing_off')\n" \
+    "LEFT JOIN closed AS y ON (e.row IS NULL OR coalesce(e.became, e.status) <> 'succeeded')\n" \
     "  AND y.row = coalesce(d.row, " ROW " * 1024)\n" \
     "WHERE later.row IS NULL;\n"
 
@@ -100,7 +100,7 @@ static const char version_1[] =
     "  started_at REAL,\n"
     "  ended_at REAL,\n"
     "  timeout_s REAL,\n"
-    "  revision INTEGER NOT NULL,        -- of the region table it was planned against\n"
+    "  revision INTEGER NOT NULL,        -- of the region table it runs against, or did last\n"
     "  submitted_by TEXT,\n"
     "  first_row INTEGER NOT NULL,       -- its executions are this row and the next ones\n"
     "  planned INTEGER NOT NULL,\n"
@@ -186,7 +186,7 @@ static const char version_1[] =
     "  answer TEXT,\n"
     "  response TEXT\n"
     ") STRICT;\n"
-    "CREATE TABLE closings(              -- executions that end without an attempt\n"
+    "CREATE TABLE closings(              -- executions that end without an attempt, or (pending) are opened again\n"
     "  id INTEGER PRIMARY KEY,\n"
     "  status TEXT NOT NULL " STATUS_CHECK ",\n"
     "  class TEXT " CLASS_CHECK ",\n"
@@ -205,6 +205,13 @@ static const char version_1[] =
     "  author TEXT,\n"
     "  reason TEXT,\n"
     "  created_at REAL NOT NULL\n"
+    ") STRICT;\n"
+    "CREATE TABLE region_files(          -- what a revision's table required, and its adapters\n"
+    "  revision INTEGER NOT NULL,\n"
+    "  position INTEGER NOT NULL,\n"
+    "  name TEXT NOT NULL,\n"
+    "  text TEXT NOT NULL,\n"
+    "  PRIMARY KEY (revision, position)\n"
     ") STRICT;\n"
     "CREATE TABLE control_log(\n"
     "  id INTEGER PRIMARY KEY,\n"

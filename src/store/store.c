@@ -14,6 +14,7 @@
 #include "store/recorder.h"
 #include "store/schema.h"
 #include "store/sqlite.h"
+#include "store/take.h"
 
 /* Far more than is ever in flight. A disk that falls behind this much slows the loop instead of filling memory. */
 enum {
@@ -23,25 +24,26 @@ enum {
 
 static const int64_t LOOK_AT_FILES_US = 2 * SECOND_US; /* when nothing is written for so long */
 
-static void tasks_add(struct tasks *list, struct accept_task *t)
+static void tasks_add(struct tasks *list, struct task *t)
 {
     t->next = NULL;
     *list->last = t;
     list->last = &t->next;
 }
 
-static struct accept_task *tasks_take_all(struct tasks *list)
+static struct task *tasks_take_all(struct tasks *list)
 {
-    struct accept_task *first = list->first;
+    struct task *first = list->first;
     list->first = NULL;
     list->last = &list->first;
     return first;
 }
 
-static void tasks_free(struct accept_task *t)
+static void tasks_free(struct task *t)
 {
     while (t) {
-        struct accept_task *next = t->next;
+        struct task *next = t->next;
+        taken_free(t->out_taken);
         free(t->author);
         free(t);
         t = next;
@@ -92,12 +94,14 @@ static bool write_records(struct store *s, struct mark until, bool writing, stru
 
 /* A job that is refused for its own sake changes nothing else; the disk's failure is everybody's, and shows in
  * the next record. */
-static void answer_task(struct store *s, struct accept_task *t, bool writing, const struct err *failure)
+static void answer_task(struct store *s, struct task *t, bool writing, const struct err *failure)
 {
-    if (writing)
-        t->ok = accept_job(s->db, t->plan, t->author, &t->accepted, &t->error);
-    else
+    if (!writing)
         t->error = *failure;
+    else if (t->take)
+        t->ok = (t->out_taken = take_job(s->db, t->take, &t->error));
+    else
+        t->ok = accept_job(s->db, t->plan, t->author, &t->out, &t->error);
 }
 
 /* What this process did not bring to an end is nobody's from here on. */
@@ -169,7 +173,7 @@ static void *writer_run(void *ctx)
         await_work(s, &writing, &failure);
         uint64_t number = s->published_number;
         struct mark until = s->queue.published;
-        struct accept_task *task = tasks_take_all(&s->asked);
+        struct task *task = tasks_take_all(&s->asked);
         if (number == s->handled_number && !task)
             break; /* stopping, and nothing is left */
         pthread_mutex_unlock(&s->lock);
@@ -177,7 +181,7 @@ static void *writer_run(void *ctx)
         writing = write_records(s, until, writing, &failure);
         struct tasks answered = {.last = &answered.first};
         while (task) {
-            struct accept_task *next = task->next;
+            struct task *next = task->next;
             answer_task(s, task, writing, &failure);
             tasks_add(&answered, task);
             task = next;
@@ -291,13 +295,20 @@ void store_poll(struct store *s)
 {
     pthread_mutex_lock(&s->lock);
     s->wake_sent = false;
-    struct accept_task *answered = tasks_take_all(&s->answered);
+    struct task *answered = tasks_take_all(&s->answered);
     uint64_t durable = s->durable;
     bool failed = s->failed;
     pthread_mutex_unlock(&s->lock);
 
-    for (struct accept_task *t = answered; t; t = t->next)
-        t->done(t->ctx, t->ok ? &t->accepted : NULL, t->ok ? NULL : &t->error);
+    for (struct task *t = answered; t; t = t->next) {
+        const struct err *error = t->ok ? NULL : &t->error;
+        struct taken *taken = t->out_taken;
+        t->out_taken = NULL;
+        if (t->take)
+            t->taken(t->ctx, taken, error);
+        else
+            t->accepted(t->ctx, t->ok ? &t->out : NULL, error);
+    }
     tasks_free(answered);
     if (durable > s->told_durable) {
         s->told_durable = durable;
@@ -310,18 +321,26 @@ void store_poll(struct store *s)
     }
 }
 
-void store_accept(struct store *s, const struct plan *plan, const char *author,
-                  void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx)
+static void ask(struct store *s, const struct task *task)
 {
-    struct accept_task *t = mem_zalloc(sizeof *t);
-    t->plan = plan;
-    t->author = mem_strdup(author);
-    t->done = done;
-    t->ctx = ctx;
+    struct task *t = mem_alloc(sizeof *t);
+    *t = *task;
     pthread_mutex_lock(&s->lock);
     tasks_add(&s->asked, t);
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
+}
+
+void store_accept(struct store *s, const struct plan *plan, const char *author,
+                  void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx)
+{
+    ask(s, &(struct task){.plan = plan, .author = mem_strdup(author), .accepted = done, .ctx = ctx});
+}
+
+void store_take(struct store *s, const struct take *take,
+                void (*done)(void *ctx, struct taken *taken, const struct err *error), void *ctx)
+{
+    ask(s, &(struct task){.take = take, .taken = done, .ctx = ctx});
 }
 
 /* ---- the recorder port ---- */

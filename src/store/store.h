@@ -47,6 +47,28 @@ struct accepted {
 void store_accept(struct store *s, const struct plan *plan, const char *author,
                   void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx);
 
+/* A job that was run before, and this process goes on with. */
+struct take {
+    const char *job_id;
+    const struct plan *plan;              /* of the job's own cells; a table without a revision is recorded */
+    /* NULL: what was cancelled or skipped is asked again. Else failed executions are, those that pass this. */
+    const struct execution_filter *failed;
+    const char *author;
+};
+
+struct taken {
+    struct accepted accepted;
+    struct job_past past;
+    int64_t opened;                       /* executions that had ended and are asked again */
+};
+
+/* In one transaction: refused when a living process owns the job (the error names it), else this one owns it, what
+ * is to be asked again is open, and *taken says how far each execution has come. What take points to must stay until done()
+ * has run (from store_poll()). taken is the callee's, for taken_free(); NULL with an error. */
+void store_take(struct store *s, const struct take *take,
+                void (*done)(void *ctx, struct taken *taken, const struct err *error), void *ctx);
+void taken_free(struct taken *taken); /* NULL is a no-op */
+
 /* ---- reading: a connection of its own, read-only, one thread at a time ---- */
 struct reader;
 
@@ -86,7 +108,7 @@ bool reader_jobs(struct reader *r, bool (*each)(void *ctx, const struct job_summ
 
 /* Rows of the executions table in plan order, each column as the schema names it. Every filter may be NULL. */
 struct execution_filter {
-    const char *job_id, *question_id, *model_id, *region, *status, *class;
+    const char *job_id, *question_id, *model_id, *region, *status, *class, *execution_id;
     int64_t limit, offset; /* limit 0: all */
     bool with_prompt;      /* adds a column `prompt` */
 };
