@@ -1,6 +1,7 @@
 -- Do small models answer the same question differently in the US, the EU and ASIA?
 --
 --   canvass plan job.lua --regions regions.lua         what would be asked, and in which order; asks nobody
+--   canvass rehearse job.lua --regions regions.lua --fleet fleet.lua    how long it would take
 --   canvass run  job.lua --regions regions.lua         ask it: 8 questions x 8 endpoints = 64 executions
 --   canvass run  job.lua --regions regions.lua --set samples=5 --set parameters.temperature=0.7
 --

@@ -73,13 +73,13 @@ static void script_said(void *ctx, const char *line)
 }
 
 static struct job_file *load_job(const struct args *args, const struct script_limits *limits,
-                                 const struct settings *settings, struct err *err)
+                                 const struct settings *settings, const char *policy, struct err *err)
 {
     struct job_file_options options = {
         .limits = limits,
         .settings = settings->list,
         .setting_count = settings->count,
-        .policy = args_text(args, "policy"),
+        .policy = policy,
         .questions = args_text(args, "questions"),
         .log = script_said,
     };
@@ -112,7 +112,7 @@ bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *
         in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits,
                                 err);
     if (in.table)
-        in.file = load_job(args, &in.limits, &settings, err);
+        in.file = load_job(args, &in.limits, &settings, args_text(args, "policy"), err);
     free_settings(&settings);
     if (!in.file) {
         region_table_unref(in.table);
@@ -120,6 +120,16 @@ bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *
     }
     *out = in;
     return true;
+}
+
+struct job_file *inputs_job(const struct args *args, const struct inputs *in, const char *policy, struct err *err)
+{
+    struct settings settings = {.count = 0};
+    struct job_file *file = NULL;
+    if (read_settings(args, &settings, err) && read_overrides(args, &settings, err))
+        file = load_job(args, &in->limits, &settings, policy, err);
+    free_settings(&settings);
+    return file;
 }
 
 void inputs_done(struct inputs *in)

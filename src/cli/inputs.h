@@ -1,4 +1,4 @@
-/* inputs.h -- the files and options that make a job: for `run` and `plan`. */
+/* inputs.h -- the files and options that make a job: for `run`, `plan` and `rehearse`. */
 #ifndef CLI_INPUTS_H
 #define CLI_INPUTS_H
 
@@ -7,10 +7,11 @@
 #include "script/job_file.h"
 #include "script/limits.h"
 
-#define INPUT_OPTIONS \
+#define INPUT_OPTIONS INPUT_OPTIONS_OF(false)
+#define INPUT_OPTIONS_OF(several_policies) \
     OPTION_REGIONS, \
     {.name = "policy", .value = "NAME", .help = "instead of the job's: sequential, by_region, by_endpoint, free", \
-     .setting = true}, \
+     .setting = true, .repeats = several_policies}, \
     {.name = "set", .value = "KEY=VALUE", .help = "a setting that the job script reads", .repeats = true}, \
     {.name = "questions", .value = "FILE", .help = "the questions that a JSON specification names by id", \
      .setting = true}, \
@@ -35,6 +36,9 @@ struct inputs {
 /* Logs the table's warnings. On false nothing is held. */
 bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err);
 void inputs_done(struct inputs *in);
+
+/* The job once more, under another policy; NULL: its own. */
+struct job_file *inputs_job(const struct args *args, const struct inputs *in, const char *policy, struct err *err);
 
 /* The region table alone; path NULL: an error that says so. */
 struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,

@@ -53,7 +53,7 @@ static size_t share(size_t cells, uint32_t part, uint32_t total)
     return n ? n : 1;
 }
 
-static void run_of(struct pen *p, enum ink ink, const char *mark, size_t count)
+void pen_marks(struct pen *p, enum ink ink, const char *mark, size_t count)
 {
     if (!count)
         return;
@@ -84,6 +84,6 @@ void pen_bar(struct pen *p, size_t cells, const struct bar *bar)
         used = cells;
     }
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
-        run_of(p, kinds[i].ink, kinds[i].mark, widths[i]);
-    run_of(p, INK_DIM, "·", used < cells ? cells - used : 0);
+        pen_marks(p, kinds[i].ink, kinds[i].mark, widths[i]);
+    pen_marks(p, INK_DIM, "·", used < cells ? cells - used : 0);
 }

@@ -19,6 +19,7 @@ struct pen {
 void pen_text(struct pen *p, enum ink ink, const char *text);
 void pen_textf(struct pen *p, enum ink ink, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void pen_to(struct pen *p, size_t column);   /* spaces up to there, one at least unless at the start */
+void pen_marks(struct pen *p, enum ink ink, const char *mark, size_t count); /* mark: one column wide */
 /* A bar of so many cells. What is left of total is what waits. */
 struct bar {
     uint32_t good, bad, closed, busy, total; /* closed: ended without having been answered or failed */

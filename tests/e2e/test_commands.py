@@ -11,8 +11,8 @@ import pytest
 from conftest import BINARY, clean_environment
 from helpers import answer, job, lua, replies, table
 
-COMMANDS = ["run", "plan", "check", "jobs", "show", "results", "query", "cancel", "regions check", "regions show",
-            "simulate"]
+COMMANDS = ["run", "plan", "rehearse", "check", "jobs", "show", "results", "query", "cancel", "regions check",
+            "regions show", "simulate"]
 
 
 def test_help(canvass):

@@ -49,6 +49,16 @@ def test_region_table_is_right(canvass, name):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_is_rehearsed(canvass, name):
+    folder = EXAMPLES / name
+    result = canvass("rehearse", folder / "job.lua", "--regions", folder / "regions.lua", "--fleet", folder / "fleet.lua",
+                     "--runs", 3, "--json", env={"HOSTED_API_KEY": "an-example"})
+    assert result.status == 0 and result.err == "", result
+    assert result.json["executions"] == SIZES[name][0]
+    assert result.json["policies"][0]["states"] == {"succeeded": 3}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_runs(canvass, fleet, name):
     planned, speed = SIZES[name]
     simulated = fleet(EXAMPLES / name / "fleet.lua", speed)
