@@ -34,6 +34,7 @@ struct run {
     struct progress *progress;
     enum { SHOW_LIVE, SHOW_LOG, SHOW_NOTHING } show;
     int interrupts;
+    int64_t locked_since_us;   /* of the database, by another program */
     int status;
     bool failed;               /* err says why there is no result, or not a whole one */
     bool policy_failed;
@@ -96,6 +97,7 @@ static void stop(struct run *r)
     } else {
         log_event(LOG_WARN, "aborted: closing every connection", LOG_S("job_id", r->job_id),
                   LOG_I("in_flight", view.in_flight));
+        session_hurry(r->session);
         engine_stop(job, STOP_ABORT, JOB_CANCELLED, "interrupted");
     }
 }
@@ -171,6 +173,24 @@ static void store_failed(void *ctx, const struct err *err)
     r->err.code = ERR_STORE;
     if (!r->job_id) /* no job whose end would stop the loop */
         loop_stop(session_loop(r->session));
+}
+
+static void store_locked(void *ctx, int64_t since_us)
+{
+    struct run *r = ctx;
+    char text[DURATION_TEXT];
+    int64_t now_us = mono_now_us();
+    if (since_us)
+        log_event(LOG_WARN, "another program keeps the database locked: nothing more is sent, and what comes back is "
+                  "kept in memory, until it can be written: end that program (fuser finds it); Ctrl-C twice gives up",
+                  LOG_S("database", r->db),
+                  LOG_S("since", unix_format(unix_now_s() - (double)(now_us - since_us) / SECOND_US, text)));
+    else
+        log_event(LOG_WARN, "the database can be written again", LOG_S("database", r->db),
+                  LOG_S("after", duration_format(now_us - r->locked_since_us, text)));
+    r->locked_since_us = since_us;
+    if (r->progress)
+        progress_locked(r->progress, since_us);
 }
 
 static void observe(void *ctx, const struct session_job *job, const struct event *event)
@@ -313,7 +333,7 @@ static bool run_job(struct run *r, struct err *err)
         .db = r->db,
         .ca_file = args_text(r->args, "ca-file"),
         .watcher = {.ctx = r, .accepted = accepted, .refused = refused, .ended = ended, .event = observe,
-                    .control = control, .store_failed = store_failed},
+                    .control = control, .store_failed = store_failed, .store_locked = store_locked},
     };
     /* A job that does not fit the table is refused before there is a database. */
     struct plan *plan = plan_make(job_file_spec(r->inputs.file), r->inputs.table, err);

@@ -163,7 +163,10 @@ static void draw_eta(struct pen *p, const struct frame_input *in)
     if (job_state_is_final(v->state) || over(&v->tally))
         return;
     int64_t eta_us = frame_eta_us(v, in->endpoints, in->now_us);
-    if (in->draining)
+    if (in->locked_since_us)
+        pen_textf(p, INK_BAD, "   waiting for the database, locked by another program for %s",
+                  seconds_text(in->now_us - in->locked_since_us, text));
+    else if (in->draining)
         pen_text(p, INK_BUSY, "   draining: Ctrl-C again aborts");
     else if (eta_us < 0)
         pen_text(p, INK_DIM, "   ETA unknown until the first answers");

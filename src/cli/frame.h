@@ -15,6 +15,7 @@ struct frame_input {
     double unix_zero_s;                     /* the wall clock at instant 0 */
     size_t columns, rows;
     bool colors, draining;
+    int64_t locked_since_us;                /* another program has kept the database since; 0: it has not */
 };
 
 enum { FRAME_ROWS_MAX = 200 };

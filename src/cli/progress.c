@@ -23,6 +23,7 @@ struct progress {
     struct engine *engine;
     const struct engine_job *job;
     bool live, draining;
+    int64_t locked_since_us;
     struct loop_timer *timer;
     struct loop_signal *resized;
     int64_t drawn_us;
@@ -106,6 +107,7 @@ static void draw(struct progress *p)
         .unix_zero_s = p->unix_zero_s,
         .colors = p->colors,
         .draining = p->draining,
+        .locked_since_us = p->locked_since_us,
     };
     pthread_mutex_lock(&p->lock);
     terminal_size(p->fd, &p->columns, &p->rows);
@@ -255,5 +257,11 @@ void progress_event(struct progress *p, const struct event *event)
 void progress_draining(struct progress *p)
 {
     p->draining = true;
+    draw_soon(p);
+}
+
+void progress_locked(struct progress *p, int64_t since_us)
+{
+    p->locked_since_us = since_us;
     draw_soon(p);
 }

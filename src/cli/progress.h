@@ -14,5 +14,6 @@ struct progress *progress_new(struct loop *loop, struct engine *engine, const st
 void progress_free(struct progress *p);      /* draws the last frame, which stays; NULL is a no-op */
 void progress_event(struct progress *p, const struct event *event);
 void progress_draining(struct progress *p);
+void progress_locked(struct progress *p, int64_t since_us); /* nothing can be written since then; 0: it can again */
 
 #endif

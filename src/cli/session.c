@@ -114,6 +114,18 @@ static void store_failed(void *ctx, const struct err *err)
     turn_is_due(s);
 }
 
+static void store_locked(void *ctx, int64_t since_us)
+{
+    struct session *s = ctx;
+    if (s->watcher.store_locked)
+        s->watcher.store_locked(s->watcher.ctx, since_us);
+}
+
+void session_hurry(struct session *s)
+{
+    store_hurry(s->store);
+}
+
 /* ---- observing ---- */
 
 static struct session_job *find_job(struct session *s, const struct engine_job *engine_job)
@@ -167,7 +179,8 @@ static bool open_parts(struct session *s, const struct session_options *o, struc
         return false;
     s->store = store_open(o->db,
                           &(struct store_options){
-                              .ctx = s, .wake = store_wake, .durable = durable, .failed = store_failed},
+                              .ctx = s, .wake = store_wake, .durable = durable, .failed = store_failed,
+                              .locked = store_locked},
                           err);
     return s->store;
 }

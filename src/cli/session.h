@@ -21,6 +21,7 @@ struct session_watcher {
     void (*event)(void *ctx, const struct session_job *job, const struct event *event); /* job NULL: an endpoint's */
     void (*control)(void *ctx, struct session_job *job, const char *action, const char *author, const char *reason);
     void (*store_failed)(void *ctx, const struct err *err);
+    void (*store_locked)(void *ctx, int64_t since_us);      /* as in store.h */
 };
 
 struct session_options {
@@ -33,6 +34,7 @@ struct session_options {
 MUST_USE struct session *session_new(struct region_table *table, const struct session_options *o, struct err *err);
 /* Frees the jobs too, then closes the store: false when something could not be written. */
 bool session_free(struct session *s, struct err *err);
+void session_hurry(struct session *s);                            /* as store_hurry() */
 struct loop *session_loop(struct session *s);
 struct engine *session_engine(struct session *s);
 

@@ -37,6 +37,8 @@ struct store {
     struct db *db;                 /* the writer's, once it runs */
     struct applier *applier;
     pthread_t writer, watcher;
+    int busy_ms;
+    bool patient;                  /* the writer's: is there no end to its waiting for a lock? */
     bool watcher_runs;             /* the loop thread's */
     uint64_t number;               /* the loop thread's: of the last record */
 
@@ -47,7 +49,8 @@ struct store {
     struct queue queue;
     uint64_t published_number, handled_number; /* handled: written, or dropped after a failure */
     struct tasks asked, answered;
-    bool stopping;
+    bool stopping, hurried, given_up;
+    int64_t locked_since_us, told_locked_us; /* 0: it writes */
     bool wake_sent;                /* and not yet answered by store_poll() */
     uint64_t durable, told_durable;
     bool failed, told_failed;

@@ -114,12 +114,32 @@ static int progress(void *ctx)
     return db->deadline_us != NEVER_US && mono_now_us() > db->deadline_us;
 }
 
+static int locked(void *ctx, int count)
+{
+    enum { LONGEST_NAP_MS = 25 };
+    struct db *db = ctx;
+    int64_t now_us = mono_now_us();
+    if (count == 0)
+        db->locked_since_us = now_us;
+    bool goes_on = db->patience ? db->patience(db->patience_ctx, db->locked_since_us)
+                                : now_us - db->locked_since_us < db->busy_ms * MS_US;
+    if (goes_on)
+        sqlite3_sleep(count < 5 ? 1 << count : LONGEST_NAP_MS);
+    return goes_on;
+}
+
+void db_set_patience(struct db *db, db_patience *patience, void *ctx)
+{
+    db->patience = patience;
+    db->patience_ctx = ctx;
+}
+
 /* Settings that are safe before it is known whose file this is. */
 static bool prepare_connection(struct db *db, enum db_mode mode, struct err *err)
 {
     int code = sqlite3_extended_result_codes(db->raw, 1);
     if (code == SQLITE_OK)
-        code = sqlite3_busy_timeout(db->raw, db->busy_ms);
+        code = sqlite3_busy_handler(db->raw, locked, db);
     if (code == SQLITE_OK)
         code = sqlite3_db_config(db->raw, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (code == SQLITE_OK)

@@ -24,6 +24,9 @@ enum db_mode {
 enum { DB_BUSY_MS = 30 * 1000 }; /* how long another process's lock is waited for */
 
 MUST_USE struct db *db_open(const char *path, enum db_mode mode, int busy_ms, struct err *err);
+/* Asked some times a second while another process holds a lock: false gives up. Takes the place of busy_ms. */
+typedef bool db_patience(void *ctx, int64_t locked_since_us);
+void db_set_patience(struct db *db, db_patience *patience, void *ctx);
 void db_close(struct db *db); /* NULL is a no-op; its statements are freed before */
 const char *db_path(const struct db *db);
 

@@ -18,6 +18,9 @@ struct db {
     sqlite3 *raw;
     char *path;
     int busy_ms;
+    int64_t locked_since_us;
+    db_patience *patience;
+    void *patience_ctx;
     int64_t deadline_us;
     struct stmt *begin, *commit;
     struct file_seen seen_main, seen_log;

@@ -23,6 +23,7 @@ enum {
 };
 
 static const int64_t LOOK_AT_FILES_US = 2 * SECOND_US; /* when nothing is written for so long */
+static const int64_t TELL_OF_LOCK_US = 2 * SECOND_US;
 
 static void tasks_add(struct tasks *list, struct task *t)
 {
@@ -76,6 +77,25 @@ void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s)
 
 /* ---- the writer thread ---- */
 
+/* The writer's patience with other programs. Giving up would throw away answers that are paid for; and as
+ * nothing is sent before its row is durable, waiting costs nothing but time. */
+static bool wait_for_lock(void *ctx, int64_t since_us)
+{
+    struct store *s = ctx;
+    int64_t waited_us = mono_now_us() - since_us;
+    pthread_mutex_lock(&s->lock);
+    bool tell = s->patient && waited_us >= TELL_OF_LOCK_US && !s->locked_since_us;
+    if (tell)
+        s->locked_since_us = since_us;
+    bool wake = tell && store_needs_wake(s);
+    bool endless = s->patient && !s->stopping && !s->hurried;
+    bool goes_on = !s->given_up && (endless || waited_us < s->busy_ms * MS_US);
+    pthread_mutex_unlock(&s->lock);
+    if (wake)
+        s->options.wake(s->options.ctx);
+    return goes_on;
+}
+
 /* Everything published goes into one transaction: all of it becomes durable, or none. After a failure the records
  * are only read past, so that their memory comes back. */
 static bool write_records(struct store *s, struct mark until, bool writing, struct err *err)
@@ -83,13 +103,16 @@ static bool write_records(struct store *s, struct mark until, bool writing, stru
     const struct record *r = queue_next(&s->queue, until);
     if (!r)
         return writing;
+    s->patient = true;
     bool ok = writing && db_begin(s->db, err);
     for (; r; r = queue_next(&s->queue, until))
         ok = ok && apply_record(s->applier, r, err);
     if (ok)
-        return db_commit(s->db, err);
-    db_rollback(s->db);
-    return false;
+        ok = db_commit(s->db, err);
+    else
+        db_rollback(s->db);
+    s->patient = false;
+    return ok;
 }
 
 /* A job that is refused for its own sake changes nothing else; the disk's failure is everybody's, and shows in
@@ -127,6 +150,7 @@ static void report(struct store *s, uint64_t number, const struct err *failure, 
     queue_release(&s->queue);
     pthread_cond_signal(&s->room);
     s->handled_number = number;
+    s->locked_since_us = 0;
     if (!failure) {
         s->durable = number;
     } else if (!s->failed) {
@@ -253,6 +277,8 @@ struct store *store_open_with(const char *path, const struct store_options *o, i
         store_free(s);
         return NULL;
     }
+    s->busy_ms = busy_ms;
+    db_set_patience(s->db, wait_for_lock, s);
     store_thread(&s->writer, writer_run, s);
     return s;
 }
@@ -278,6 +304,14 @@ bool store_close(struct store *s, struct err *err)
     return ok;
 }
 
+void store_hurry(struct store *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->hurried = true;
+    s->given_up = s->locked_since_us != 0;
+    pthread_mutex_unlock(&s->lock);
+}
+
 void store_flush(struct store *s)
 {
     if (s->queue.unpublished_bytes == 0)
@@ -298,6 +332,7 @@ void store_poll(struct store *s)
     struct task *answered = tasks_take_all(&s->answered);
     uint64_t durable = s->durable;
     bool failed = s->failed;
+    int64_t locked_since_us = s->locked_since_us;
     pthread_mutex_unlock(&s->lock);
 
     for (struct task *t = answered; t; t = t->next) {
@@ -310,6 +345,9 @@ void store_poll(struct store *s)
             t->accepted(t->ctx, t->ok ? &t->out : NULL, error);
     }
     tasks_free(answered);
+    if (locked_since_us != s->told_locked_us && s->options.locked)
+        s->options.locked(s->options.ctx, locked_since_us);
+    s->told_locked_us = locked_since_us;
     if (durable > s->told_durable) {
         s->told_durable = durable;
         s->options.durable(s->options.ctx, durable);

@@ -23,6 +23,9 @@ struct store_options {
     void (*wake)(void *ctx);                            /* any thread: call store_poll() on the loop thread soon */
     void (*durable)(void *ctx, uint64_t number);        /* from store_poll(): all up to number is on disk */
     void (*failed)(void *ctx, const struct err *err);   /* from store_poll(), once: nothing is written any more */
+    /* From store_poll(): since then another program has kept the file locked; the writer waits, and nothing becomes
+     * durable. 0: it writes again. May be NULL. */
+    void (*locked)(void *ctx, int64_t since_us);
 };
 
 /* Creates or migrates the file (schema by user_version), refuses a newer one, a file that is not a
@@ -30,6 +33,9 @@ struct store_options {
 MUST_USE struct store *store_open(const char *path, const struct store_options *o, struct err *err);
 /* Writes what is queued, stops the threads. False if something could not be written. */
 bool store_close(struct store *s, struct err *err);
+
+/* The host wants to end: a lock that it was told of is a failure at once, another is waited for as when opening. */
+void store_hurry(struct store *s);
 
 /* Records queue up on the loop thread; store_flush() hands them to the writer. Call it at the end of each turn. */
 void store_flush(struct store *s);

@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import os
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -108,6 +109,51 @@ def test_a_database_spoiled_in_mid_run(canvass, server, write, tmp_path, suffix,
     result = canvass.run(write("job.lua", job(300)), write("t.lua", table({"us/m": origin.url()})))
     assert result.status == 4 and "while in use" in result.err and "canvass.db" in result.err, result
     assert len(origin.requests) < 60
+
+
+@pytest.fixture
+def locker(tmp_path):
+    """Another program that has begun to write, and does not come to an end."""
+    connections = []
+
+    def lock():
+        connections.append(sqlite3.connect(tmp_path / "canvass.db", isolation_level=None, check_same_thread=False))
+        connections[-1].execute("BEGIN IMMEDIATE")
+        return connections[-1]
+    yield lock
+    for one in connections:
+        one.close()
+
+
+def test_a_locked_database_is_waited_for(canvass, server, write, locker):
+    """Nothing is sent meanwhile, what was in flight is kept, and all is there in the end."""
+    def handle(request):
+        if request.prompt == "question 3":
+            held.append(locker())
+        request.reply(200, answer("to " + request.prompt))
+    held, origin = [], server(handle)
+    process = canvass.start_run(write("job.lua", job(6)), write("t.lua", table({"us/m": origin.url()})))
+    process.wait_for("keeps the database locked")
+    assert len(origin.requests) == 3
+    held[0].execute("ROLLBACK")
+    result = process.wait()
+    assert result.status == 0 and len(origin.requests) == 6, result
+    said, = [line for line in result.log if "keeps the database locked" in line["message"]]
+    assert said["database"] == "canvass.db" and said["since"].endswith("Z")
+    assert result.said("the database can be written again")
+    assert canvass.rows("SELECT answer, posts FROM executions WHERE question_id = 'q3'") == [
+        dict(answer="to question 3", posts=1)]
+
+
+def test_waiting_for_a_locked_database_can_be_given_up(canvass, server, write, locker):
+    origin = server(lambda r: (locker(), r.reply(200, answer())))
+    process = canvass.start_run(write("job.lua", job(2)), write("t.lua", table({"us/m": origin.url()})))
+    process.wait_for("keeps the database locked")
+    process.signal(signal.SIGINT)
+    process.wait_for("interrupted")
+    process.signal(signal.SIGINT)
+    result = process.wait(60)
+    assert result.status == 4 and "locked" in result.err and "canvass.db" in result.err, result
 
 
 def test_the_file_is_for_its_owner(canvass, server, write, tmp_path):

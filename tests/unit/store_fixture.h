@@ -34,6 +34,8 @@ struct fixture {
     uint64_t durable;
     int failures;
     struct err failure;
+    int64_t locked_since_us;
+    int locked_calls;
     bool answered;
     bool accept_failed;
     struct accepted accepted;
@@ -62,6 +64,13 @@ static void fixture_failed(void *ctx, const struct err *err)
     f->failure = *err;
 }
 
+static void fixture_locked(void *ctx, int64_t since_us)
+{
+    struct fixture *f = ctx;
+    f->locked_since_us = since_us;
+    f->locked_calls++;
+}
+
 static void fixture_accepted(void *ctx, const struct accepted *a, const struct err *error)
 {
     struct fixture *f = ctx;
@@ -86,7 +95,8 @@ static UNUSED void fixture_folder(struct fixture *f)
 
 static UNUSED bool fixture_try_open(struct fixture *f, const char *path, int busy_ms, struct err *err)
 {
-    struct store_options o = {.ctx = f, .wake = fixture_wake, .durable = fixture_durable, .failed = fixture_failed};
+    struct store_options o = {.ctx = f, .wake = fixture_wake, .durable = fixture_durable, .failed = fixture_failed,
+                              .locked = fixture_locked};
     f->durable = 0;
     f->store = store_open_with(path, &o, busy_ms, err);
     if (f->store)

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "base/random.h"
+#include "base/timeutil.h"
 #include "store/sqlite.h"
 
 static void write_file(const char *path, const char *text, size_t len)
@@ -211,12 +212,14 @@ static void a_lock_held_too_long_is_an_error(void **state)
     assert_mentions(err.text, "locked");
     db_rollback(other);
 
-    assert_true(fixture_try_open(&f, f.path, 20, &err)); /* and in the middle of a job */
+    assert_true(fixture_try_open(&f, f.path, 20, &err)); /* and in the middle of a job whose host wants to end */
     small_plan_init(&p, "j", 1, 1, 1);
     fixture_accept(&f, &p);
     assert_true(db_begin(other, &err));
     struct attempt_began began = a_beginning(1, 1);
     uint64_t number = f.recorder.attempt_began(f.recorder.ctx, &began);
+    store_flush(f.store);
+    store_hurry(f.store);
     fixture_wait(&f, number);
     assert_int_equal(f.failures, 1);
     assert_mentions(f.failure.text, "locked");
@@ -238,6 +241,41 @@ static void a_lock_held_too_long_is_an_error(void **state)
     f.store = NULL;
     assert_int_equal(query_int(f.path, "SELECT count(*) FROM attempts"), 0);
     assert_int_equal(query_int(f.path, "SELECT count(*) FROM jobs"), 1);
+    fixture_remove(&f);
+}
+
+/* However long it takes, nothing of what was recorded is lost, and the host hears what is waited for. */
+static void a_lock_in_mid_run_is_waited_for(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct small_plan p;
+    struct err err = {0};
+    fixture_folder(&f);
+    assert_true(fixture_try_open(&f, f.path, 20, &err));
+    small_plan_init(&p, "j", 1, 1, 1);
+    fixture_accept(&f, &p);
+    struct db *other = db_open(f.path, DB_EXISTING, 1000, &err);
+    assert_true(db_begin(other, &err));
+    struct attempt_began began = a_beginning(1, 1);
+    struct attempt_ended end = an_end(1, 1, STATUS_SUCCEEDED);
+    int64_t before_us = mono_now_us();
+    f.recorder.attempt_began(f.recorder.ctx, &began);
+    store_flush(f.store);
+    uint64_t number = f.recorder.attempt_ended(f.recorder.ctx, &end);
+    store_flush(f.store);
+    while (!f.locked_calls)
+        fixture_turn(&f);
+    assert_true(f.locked_since_us >= before_us && f.locked_since_us <= mono_now_us());
+    assert_int_equal(f.durable, 0);
+    db_rollback(other);
+    db_close(other);
+    fixture_wait(&f, number);
+    assert_int_equal(f.failures, 0);
+    assert_int_equal(f.locked_calls, 2);
+    assert_int_equal(f.locked_since_us, 0);
+    fixture_close(&f);
+    expect_query(f.path, "SELECT status FROM executions", "succeeded");
     fixture_remove(&f);
 }
 
@@ -648,6 +686,7 @@ int main(void)
         cmocka_unit_test(a_read_only_place_is_refused),
         cmocka_unit_test(damage_is_told),
         cmocka_unit_test(a_lock_held_too_long_is_an_error),
+        cmocka_unit_test(a_lock_in_mid_run_is_waited_for),
         cmocka_unit_test(a_database_that_is_taken_away_is_an_error),
         cmocka_unit_test(files_that_are_spoiled_in_mid_run_are_noticed),
         cmocka_unit_test(a_database_that_is_tidied_up_is_no_error),
