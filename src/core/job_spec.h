@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/str.h"
+#include "core/sources.h"
 
 enum on_missing { ON_MISSING_WAIT, ON_MISSING_SKIP };
 
@@ -26,11 +27,6 @@ struct model_choice {
     const char *model;
     const char *const *regions; /* of this model only; NULL: the job's */
     size_t region_count;
-};
-
-struct source_file {           /* a file the job is made of, kept for resume */
-    const char *name;          /* relative to the job's folder */
-    struct str text;
 };
 
 struct job_spec {

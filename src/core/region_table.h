@@ -12,7 +12,7 @@
 
 #include "base/arena.h"
 #include "base/map.h"
-#include "core/job_spec.h"
+#include "core/sources.h"
 
 enum { NO_INDEX = -1 };
 

@@ -13,14 +13,15 @@
 #include "base/err.h"
 #include "core/region_table.h"
 #include "script/limits.h"
-#include "script/table_hash.h"
 
 enum { ADAPTER_STRIKES = 3 };
 
 struct adapters;
 
 /* folder: of the table; table_name: its file name in there, which is no adapter whatever it is called. */
-struct adapters *adapters_new(const char *folder, const char *table_name, const struct script_limits *limits);
+/* kept: where files are instead of in the folder; borrowed; NULL: in the folder. */
+struct adapters *adapters_new(const char *folder, const char *table_name, const struct sources *kept,
+                              const struct script_limits *limits);
 void adapters_free(void *adapters); /* NULL is a no-op */
 
 /* Loads the adapter when it was not yet: FOLDER/adapters/NAME.lua, FOLDER/NAME.lua, or the built-in one. */
@@ -39,7 +40,7 @@ bool adapters_check_options(struct adapters *a, int slot, const char *options, c
 
 /* The endpoints are complete: what request and read of each will be given. options as above, one each. */
 void adapters_ready(struct adapters *a, const struct region_table *t, const char *const *options);
-/* Adds each file that adapters are made of. */
-void adapters_hash(const struct adapters *a, struct table_hash *h);
+/* The files that the adapters are made of; out: NULL to count them. */
+size_t adapters_files(const struct adapters *a, struct source_file *out);
 
 #endif

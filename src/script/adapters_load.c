@@ -14,12 +14,14 @@ enum { ADAPTER_FILE_BYTES = 1 << 20 };
 
 static const char builtin_prefix[] = "canvass.adapters.";
 
-struct adapters *adapters_new(const char *folder, const char *table_name, const struct script_limits *limits)
+struct adapters *adapters_new(const char *folder, const char *table_name, const struct sources *kept,
+                              const struct script_limits *limits)
 {
     struct adapters *a = mem_zalloc(sizeof *a);
     arena_init(&a->arena);
     a->folder = arena_strdup(&a->arena, folder);
     a->table_name = arena_strdup(&a->arena, table_name);
+    a->kept = kept;
     a->has_limits = limits != NULL;
     if (limits)
         a->limits = *limits;
@@ -64,13 +66,18 @@ static bool is_name(const char *name)
            strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == len;
 }
 
+static bool file_exists(struct adapters *a, const char *file)
+{
+    return a->kept ? sources_find(a->kept, file) != NULL
+                   : access(arena_printf(&a->arena, "%s/%s", a->folder, file), F_OK) == 0;
+}
+
 /* NULL when there is no such file. */
 static const char *find_file(struct adapters *a, const char *name)
 {
     const char *tries[] = {arena_printf(&a->arena, "adapters/%s.lua", name), arena_printf(&a->arena, "%s.lua", name)};
     for (size_t i = 0; i < ARRAY_LEN(tries); i++)
-        if (strcmp(tries[i], a->table_name) != 0 &&
-            access(arena_printf(&a->arena, "%s/%s", a->folder, tries[i]), F_OK) == 0)
+        if (strcmp(tries[i], a->table_name) != 0 && file_exists(a, tries[i]))
             return tries[i];
     return NULL;
 }
@@ -246,7 +253,7 @@ static bool start(struct adapter *ad, struct err *err)
 {
     struct install in = {.ad = ad, .err = err};
     ad->script = script_new(&(struct script_options){
-        .folder = ad->owner->folder, .limits = ad->owner->has_limits ? &ad->owner->limits : NULL});
+        .folder = ad->owner->folder, .kept = ad->owner->kept, .limits = ad->owner->has_limits ? &ad->owner->limits : NULL});
     bool ok = script_run(ad->script, ad->shown, ad->text, err) && call_with_top(ad, install_module, &in) &&
               script_run(ad->script, "canvass", STR("return require 'canvass.adapter'"), err) &&
               call_with_top(ad, install_error_text, &in);
@@ -269,6 +276,11 @@ static bool read_text(struct adapter *ad, const struct builtin *builtin, struct 
         ad->shown = builtin->name;
         return true;
     }
+    ad->shown = ad->file;
+    if (ad->owner->kept) {
+        ad->text = arena_str(arena, sources_find(ad->owner->kept, ad->file)->text);
+        return true;
+    }
     char *text, *path = mem_printf("%s/%s", ad->owner->folder, ad->file);
     size_t len;
     bool ok = read_file(path, ADAPTER_FILE_BYTES, &text, &len, err);
@@ -276,7 +288,6 @@ static bool read_text(struct adapter *ad, const struct builtin *builtin, struct 
     if (!ok)
         return false;
     ad->text = arena_str(arena, (struct str){text, len});
-    ad->shown = ad->file;
     free(text);
     return true;
 }
@@ -284,16 +295,16 @@ static bool read_text(struct adapter *ad, const struct builtin *builtin, struct 
 static void remember_files(struct adapter *ad)
 {
     struct arena *arena = &ad->owner->arena;
-    const struct script_file *files;
+    const struct source_file *files;
     ad->file_count = script_files(ad->script, &files);
     ad->files = arena_alloc(arena, ad->file_count * sizeof *ad->files);
     for (size_t i = 0; i < ad->file_count; i++)
-        ad->files[i] = (struct script_file){arena_strdup(arena, files[i].name), arena_str(arena, files[i].text)};
+        ad->files[i] = (struct source_file){arena_strdup(arena, files[i].name), arena_str(arena, files[i].text)};
 }
 
 static bool same_files(const struct adapter *ad)
 {
-    const struct script_file *files;
+    const struct source_file *files;
     size_t count = script_files(ad->script, &files);
     bool same = count == ad->file_count;
     for (size_t i = 0; same && i < count; i++)
@@ -468,13 +479,17 @@ void adapters_ready(struct adapters *a, const struct region_table *t, const char
     }
 }
 
-void adapters_hash(const struct adapters *a, struct table_hash *h)
+size_t adapters_files(const struct adapters *a, struct source_file *out)
 {
+    size_t n = 0;
     for (size_t i = 0; i < a->count; i++) {
         const struct adapter *ad = a->list[i];
-        if (ad->file)
-            table_hash_file(h, ad->file, ad->text);
-        for (size_t j = 0; j < ad->file_count; j++)
-            table_hash_file(h, ad->files[j].name, ad->files[j].text);
+        if (ad->file && out)
+            out[n] = (struct source_file){ad->file, ad->text};
+        n += ad->file != NULL;
+        for (size_t j = 0; j < ad->file_count; j++, n++)
+            if (out)
+                out[n] = ad->files[j];
     }
+    return n;
 }

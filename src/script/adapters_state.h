@@ -15,7 +15,7 @@ struct adapter {
     const char *file;                /* relative to the folder; NULL: built in */
     const char *shown;               /* for errors */
     struct str text;                 /* the chunk, as it was when the table was loaded */
-    struct script_file *files;       /* what it required then */
+    struct source_file *files;       /* what it required then */
     size_t file_count;
     struct script *script;           /* NULL: to be made again */
     unsigned generation;             /* how often it was made */
@@ -59,6 +59,7 @@ struct adapter_cell {
 struct adapters {
     struct arena arena;
     const char *folder, *table_name;
+    const struct sources *kept;
     struct script_limits limits;
     bool has_limits;
     struct adapter **list;

@@ -49,7 +49,7 @@ static void open_script(struct job_load *j)
     const struct script_limits usual = SCRIPT_LIMITS_DEFAULT;
     const struct script_limits *limits = j->options->limits ? j->options->limits : &usual;
     f->script = script_new(
-        &(struct script_options){.folder = j->folder, .limits = limits, .print = print_line, .ctx = f});
+        &(struct script_options){.folder = j->folder, .kept = j->options->kept, .limits = limits, .print = print_line, .ctx = f});
     f->policy = policy_new(f->script, limits->call_us);
     j->L = script_state(f->script);
     lua_pushcfunction(j->L, make_api);
@@ -113,7 +113,7 @@ static void keep_sources(struct job_load *j)
 {
     struct job_spec *spec = j->job->spec;
     struct arena *arena = &spec->arena;
-    const struct script_file *files;
+    const struct source_file *files;
     size_t count = script_files(j->job->script, &files), n = 0;
     struct source_file *sources = arena_alloc(arena, (count + 2) * sizeof(sources[0]));
     sources[n++] = (struct source_file){arena_strdup(arena, j->base),
@@ -122,14 +122,27 @@ static void keep_sources(struct job_load *j)
         sources[n++] = (struct source_file){arena_strdup(arena, last_part(j->options->questions)), j->list_text};
     for (size_t i = 0; i < count; i++)
         sources[n++] = (struct source_file){arena_strdup(arena, files[i].name), arena_str(arena, files[i].text)};
+    spec->question_list = j->list_text.ptr ? sources[1].name : NULL;
     spec->sources = sources;
     spec->source_count = n;
+}
+
+bool job_read_file(const struct job_load *j, const char *path, size_t max_bytes, char **text, size_t *len)
+{
+    if (!j->options->kept)
+        return read_file(path, max_bytes, text, len, j->err);
+    const struct source_file *kept = sources_find(j->options->kept, path);
+    if (!kept)
+        return err_set(j->err, ERR_STORE, "is not among the files that were kept (%s)", path);
+    *text = mem_strndup(kept->text.ptr, kept->text.len);
+    *len = kept->text.len;
+    return true;
 }
 
 static bool load(struct job_load *j)
 {
     bool json = is_specification(j->path);
-    if (!read_file(j->path, json ? SPECIFICATION_BYTES : SCRIPT_BYTES, &j->text, &j->text_len, j->err))
+    if (!job_read_file(j, j->path, json ? SPECIFICATION_BYTES : SCRIPT_BYTES, &j->text, &j->text_len))
         return false;
     open_script(j);
     if (json ? !load_specification(j) : !load_script(j))

@@ -23,12 +23,14 @@ struct job_file_options {
      * "custom", which is what job_spec.policy says of a function without a name: the script's own. So a recorded name
      * can be given again. */
     const char *policy;
+    const struct sources *kept;             /* what the job was made of, instead of files; NULL: files */
     const char *questions;                  /* --questions FILE, for ids in a JSON specification; NULL: none */
     /* canvass.log(...) and print(...) of the script; NULL: dropped */
     void (*log)(void *ctx, const char *line);
     void *ctx;
 };
 
+/* The first of kept, as if it were at its name: where files are not looked at, path is nothing but that. */
 /* By the file's ending: .json is a specification, all else Lua. NULL on error. */
 MUST_USE struct job_file *job_file_load(const char *path, const struct job_file_options *o, struct err *err);
 void job_file_free(struct job_file *f);                    /* NULL is a no-op; after its engine job was freed */

@@ -71,7 +71,7 @@ static bool push_list(struct job_load *j, const char *path)
     struct arena *arena = &j->job->spec->arena;
     char *text;
     size_t len;
-    if (!read_file(path, LIST_BYTES, &text, &len, j->err))
+    if (!job_read_file(j, path, LIST_BYTES, &text, &len))
         return err_prefix(j->err, "--questions: ");
     /* Kept as a source, and the list's rows point into it. */
     j->list_text = (struct str){arena_strndup(arena, text, len), len};

@@ -51,6 +51,8 @@ struct job_load {                    /* what only loading needs */
 
 /* Calls fn(job_load as light userdata, the value on top of the stack) protected; the value is popped. fn sets j->ok. */
 bool job_protected(struct job_load *j, lua_CFunction fn);
+/* A file the caller named, or what was kept of it. The caller frees *text. */
+bool job_read_file(const struct job_load *j, const char *path, size_t max_bytes, char **text, size_t *len);
 void job_log(const struct job_file *f, const char *line);
 
 /* ---- job_api.c ---- */

@@ -1,6 +1,5 @@
 /* Which function is the job's policy, and what it is called. */
 #include <stdio.h>
-#include <unistd.h>
 
 #include "script/job_parts.h"
 
@@ -18,21 +17,15 @@ static bool require(struct job_load *j, const char *module)
 
 static bool file_exists(const struct job_load *j, const char *module)
 {
-    char name[NAME_MAX_BYTES + 1];
+    char name[NAME_MAX_BYTES + 1], file[NAME_MAX_BYTES + 16];
     snprintf(name, sizeof(name), "%s", module);
     for (char *dot = name; (dot = strchr(dot, '.'));)
         *dot = '/';
-    struct buf path;
-    buf_init(&path, 1 << 16);
-    buf_addf(&path, "%s/%s.lua", j->folder, name);
-    bool there = !path.full && access(path.ptr, F_OK) == 0;
-    if (!there) {
-        buf_clear(&path);
-        buf_addf(&path, "%s/%s/init.lua", j->folder, name);
-        there = !path.full && access(path.ptr, F_OK) == 0;
-    }
-    buf_done(&path);
-    return there;
+    snprintf(file, sizeof(file), "%s.lua", name);
+    if (script_has(j->job->script, file, NULL, NULL))
+        return true;
+    snprintf(file, sizeof(file), "%s/init.lua", name);
+    return script_has(j->job->script, file, NULL, NULL);
 }
 
 static bool unknown(struct job_load *j, const char *name, const char *where)

@@ -16,12 +16,14 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "core/sources.h"
 #include "script/limits.h"
 
 struct script;
 
 struct script_options {
     const char *folder;                   /* where require and file readers look; NULL: nowhere */
+    const struct sources *kept;           /* they look here instead; borrowed; NULL: in the folder */
     const struct script_limits *limits;   /* NULL: the defaults */
     void (*print)(void *ctx, const char *line); /* print(); NULL: dropped */
     void *ctx;
@@ -60,11 +62,13 @@ enum script_resumed script_resume(struct script *s, lua_State *co, int nargs, in
 
 /* The files read so far through require and script_read(), in order: for resume and the table's hash.
  * Names are relative to the folder. Lives as long as s. */
-struct script_file { const char *name; struct str text; };
-size_t script_files(const struct script *s, const struct script_file **out);
+size_t script_files(const struct script *s, const struct source_file **out);
 
 /* Reads a file below the folder (no absolute path, no "..", no link that leaves it), at most max_bytes. The text lives as long as s. */
 bool script_read(struct script *s, const char *relative, size_t max_bytes, struct str *out, struct err *err);
+
+/* Is there such a file to read? err may say why not; *absent (may be NULL): only because nobody made it. */
+bool script_has(const struct script *s, const char *relative, bool *absent, struct err *err);
 
 /* Reads any file the caller names, for the first script itself. The caller frees *text. */
 bool read_file(const char *path, size_t max_bytes, char **text, size_t *len, struct err *err);

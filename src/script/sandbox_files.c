@@ -101,6 +101,40 @@ static char *resolve(const struct script *s, const char *relative, bool *absent,
     return path;
 }
 
+bool script_has(const struct script *s, const char *relative, bool *absent, struct err *err)
+{
+    bool missing;
+    char *path = s->options.kept ? NULL : resolve(s, relative, &missing, err);
+    bool found = path || (s->options.kept && sources_find(s->options.kept, relative));
+    if (s->options.kept) {
+        missing = !found;
+        if (missing)
+            err_set(err, ERR_CONFIG, "is not among the files that were kept (%s)", relative);
+    }
+    free(path);
+    if (absent)
+        *absent = missing;
+    return found;
+}
+
+static bool read_anew(const struct script *s, const char *relative, size_t max_bytes, char **text, size_t *len,
+                      struct err *err)
+{
+    bool absent;
+    if (s->options.kept) {
+        if (!script_has(s, relative, &absent, err))
+            return false;
+        struct str kept = sources_find(s->options.kept, relative)->text;
+        *text = mem_strndup(kept.ptr, kept.len);
+        *len = kept.len;
+        return true;
+    }
+    char *path = resolve(s, relative, &absent, err);
+    bool ok = path && read_path(path, relative, true, max_bytes, text, len, err);
+    free(path);
+    return ok;
+}
+
 bool script_read(struct script *s, const char *relative, size_t max_bytes, struct str *out, struct err *err)
 {
     for (size_t i = 0; i < s->file_count; i++) {
@@ -113,23 +147,17 @@ bool script_read(struct script *s, const char *relative, size_t max_bytes, struc
     }
     if (s->file_count == SANDBOX_FILES)
         return err_set(err, ERR_CONFIG, "is one file too many (%s): a script may read %d", relative, SANDBOX_FILES);
-    bool absent;
-    char *path = resolve(s, relative, &absent, err);
-    if (!path)
-        return false;
     char *text;
     size_t len;
-    bool ok = read_path(path, relative, true, max_bytes, &text, &len, err);
-    free(path);
-    if (!ok)
+    if (!read_anew(s, relative, max_bytes, &text, &len, err))
         return false;
     s->files = mem_array(s->files, s->file_count + 1, sizeof *s->files);
-    s->files[s->file_count++] = (struct script_file){mem_strdup(relative), {text, len}};
+    s->files[s->file_count++] = (struct source_file){mem_strdup(relative), {text, len}};
     *out = (struct str){text, len};
     return true;
 }
 
-size_t script_files(const struct script *s, const struct script_file **out)
+size_t script_files(const struct script *s, const struct source_file **out)
 {
     *out = s->files;
     return s->file_count;
@@ -201,7 +229,7 @@ static bool push_c_module(lua_State *L, const char *name)
 static void push_file(lua_State *L, const char *name)
 {
     struct script *s = script_of(L);
-    if (!s->folder)
+    if (!s->folder && !s->options.kept)
         luaL_error(L, "no module \"%s\": looked for a built-in module only, for this script has no folder", name);
     const char *base = luaL_gsub(L, name, ".", "/");
     const char *tries[] = {lua_pushfstring(L, "%s.lua", base), lua_pushfstring(L, "%s/init.lua", base)};
@@ -209,7 +237,7 @@ static void push_file(lua_State *L, const char *name)
         bool absent;
         struct err err;
         struct str text;
-        free(resolve(s, tries[i], &absent, &err));
+        script_has(s, tries[i], &absent, &err);
         if (absent)
             continue;
         if (!script_read(s, tries[i], SANDBOX_SCRIPT_BYTES, &text, &err))

@@ -40,7 +40,7 @@ struct script {
 
     struct { const char *name; lua_CFunction open; } modules[SANDBOX_MODULES];
     unsigned module_count;
-    struct script_file *files;
+    struct source_file *files;
     size_t file_count;
     struct buf json_out, json_scratch;
 };

@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "script/table_build.h"
+#include "script/table_hash.h"
 
 enum { TABLE_MAX_BYTES = 4 << 20, SCRATCH_BYTES = 1 << 20, WARNINGS_MAX = 200 };
 
@@ -120,16 +121,23 @@ static int build_table(lua_State *L)
     return 0;
 }
 
-static void hash_table(struct table_build *b)
+static void keep_files(struct table_build *b)
 {
+    struct region_table *t = b->table;
+    const struct source_file *own;
+    size_t own_count = script_files(b->script, &own);
+    struct source_file *files =
+        arena_alloc(&t->arena, (own_count + adapters_files(b->adapters, NULL)) * sizeof *files);
+    for (size_t i = 0; i < own_count; i++)
+        files[i] = (struct source_file){arena_strdup(&t->arena, own[i].name), arena_str(&t->arena, own[i].text)};
+    t->file_count = own_count + adapters_files(b->adapters, files + own_count);
+    t->files = files;
+
     struct table_hash *h = table_hash_new();
-    const struct script_file *files;
-    size_t count = script_files(b->script, &files);
-    table_hash_text(h, str_from(b->table->source));
-    for (size_t i = 0; i < count; i++)
+    table_hash_text(h, str_from(t->source));
+    for (size_t i = 0; i < t->file_count; i++)
         table_hash_file(h, files[i].name, files[i].text);
-    adapters_hash(b->adapters, h);
-    table_hash_end(h, b->table->hash);
+    table_hash_end(h, t->hash);
 }
 
 static void finish(struct table_build *b)
@@ -146,7 +154,7 @@ static void finish(struct table_build *b)
     t->warnings = warnings;
     t->warning_count = b->warning_count;
 
-    hash_table(b);
+    keep_files(b);
     t->adapters = b->adapters;
     t->adapters_free = adapters_free;
     b->adapters = NULL;
@@ -193,8 +201,8 @@ struct region_table *table_load_text(const char *path, struct str text, const st
     b.table = region_table_new();
     b.table->path = arena_strdup(&b.table->arena, path);
     b.table->source = arena_strndup(&b.table->arena, text.ptr, text.len);
-    b.script = script_new(&(struct script_options){.folder = folder, .limits = b.options->limits});
-    b.adapters = adapters_new(folder, slash ? slash + 1 : path, b.options->limits);
+    b.script = script_new(&(struct script_options){.folder = folder, .kept = b.options->kept, .limits = b.options->limits});
+    b.adapters = adapters_new(folder, slash ? slash + 1 : path, b.options->kept, b.options->limits);
 
     bool ok = load(&b, text);
 

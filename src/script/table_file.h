@@ -14,6 +14,7 @@
 struct table_options {
     const struct script_limits *limits; /* NULL: the defaults */
     const char *secrets_file;           /* NAME=value lines, mode 0600 or stricter; NULL: the environment only */
+    const struct sources *kept;         /* instead of the files beside the table; must outlive it; NULL: those files */
     bool secrets_optional;              /* a secret that is not there is a warning: for `regions check`, `plan` */
 };
 

@@ -679,6 +679,57 @@ static void bad_specifications(void **state)
     }
 }
 
+/* ---- again, from what was kept ---- */
+
+static void expect_same_again(struct job_file *job, struct job_file_options o)
+{
+    struct err err = {0};
+    const struct job_spec *s = job_file_spec(job);
+    struct sources kept = {s->sources, s->source_count};
+    o.kept = &kept;
+    o.questions = s->question_list;
+    struct job_file *again = job_file_load(s->sources[0].name, &o, &err);
+    if (!again)
+        fail_msg("%s", err.text);
+    const struct job_spec *a = job_file_spec(again);
+    assert_string_equal(a->name, s->name);
+    assert_string_equal(a->policy, s->policy);
+    assert_int_equal(a->source_count, s->source_count);
+    assert_int_equal(a->question_count, s->question_count);
+    for (size_t i = 0; i < s->question_count; i++) {
+        assert_string_equal(a->questions[i].id, s->questions[i].id);
+        assert_true(str_equal(a->questions[i].prompt, s->questions[i].prompt));
+    }
+    job_file_free(again);
+
+    kept.count--;
+    assert_null(job_file_load(s->sources[0].name, &o, &err));
+    assert_true(err.code != ERR_NONE);
+    job_file_free(job);
+}
+
+static void a_job_is_made_again_of_what_was_kept(void **state)
+{
+    struct folder *f = *state;
+    folder_write(f, "more.csv", "id,prompt\na,A?\nb,B?\n");
+    folder_write(f, "mine.lua", "return { all = function(plan) plan:run(plan) end }");
+    folder_write(f, "job.lua", "return { questions = canvass.csv 'more.csv', policy = 'mine.all' }");
+    struct job_file_options o = {0};
+    expect_same_again(load_good_with(f, "job.lua", o), o);
+
+    folder_write(f, "one.lua", "return { questions = canvass.csv 'more.csv' }");
+    o.policy = "mine.all";
+    expect_same_again(load_good_with(f, "one.lua", o), o);
+
+    char path[128];
+    snprintf(path, sizeof(path), "%s/more.csv", f->path);
+    folder_write(f, "spec.json", "{\"questions\":[\"b\",\"a\"]}");
+    o = (struct job_file_options){.questions = path};
+    struct job_file *job = load_good_with(f, "spec.json", o);
+    assert_string_equal(job_file_spec(job)->question_list, "more.csv");
+    expect_same_again(job, o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -701,6 +752,7 @@ int main(void)
         TEST(other_specifications),
         TEST(questions_by_id),
         TEST(bad_specifications),
+        TEST(a_job_is_made_again_of_what_was_kept),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -133,7 +133,7 @@ static void test_files_are_remembered(void **state)
     assert_true(script_read(s, "bom.lua", 100, &text, &err));
     assert_true(script_read(s, "bom.lua", 100, &again, &err));
     assert_ptr_equal(text.ptr, again.ptr);
-    const struct script_file *files;
+    const struct source_file *files;
     assert_int_equal(script_files(s, &files), 3);
     assert_string_equal(files[0].name, "lib/words.lua");
     assert_string_equal(files[1].name, "questions.lua");

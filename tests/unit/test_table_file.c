@@ -734,6 +734,34 @@ static void test_adapter_files(void **state)
     region_table_unref(t);
 }
 
+/* What a table was made of makes it again, wherever the files are by then. */
+static void test_kept_files(void **state)
+{
+    struct folder *f = *state;
+    struct err err = {0};
+    write_file(f, "regions.lua", "return { regions = { us = { models = require 'more' } } }\n", 0600);
+    write_file(f, "more.lua", "return { m = { url = 'https://h/', adapter = 'mine' } }\n", 0600);
+    mkdir(file_in(f, "adapters"), 0700);
+    write_file(f, "adapters/mine.lua", my_adapter, 0600);
+    write_file(f, "adapters/part.lua", "return 'x'\n", 0600);
+    struct region_table *t = load_in(f, "regions.lua");
+    assert_int_equal(t->file_count, 3);
+    for (size_t left_out = 0; left_out <= 3; left_out++) { /* 3: none */
+        struct source_file files[3];
+        struct sources kept = {files, 0};
+        for (size_t i = 0; i < 3; i++)
+            if (i != left_out)
+                files[kept.count++] = t->files[i];
+        struct region_table *again =
+            table_load_text("revision-1", str_from(t->source), &(struct table_options){.kept = &kept}, &err);
+        assert_true((again != NULL) == (left_out == 3));
+        if (again)
+            assert_string_equal(again->hash, t->hash);
+        region_table_unref(again);
+    }
+    region_table_unref(t);
+}
+
 static void test_broken_adapters(void **state)
 {
     static const struct { const char *text, *words;
@@ -794,6 +822,7 @@ int main(void)
         cmocka_unit_test(test_optional_secrets),
         cmocka_unit_test_setup_teardown(test_hash, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_adapter_files, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_kept_files, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_broken_adapters, make_folder, remove_folder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
