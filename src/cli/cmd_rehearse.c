@@ -323,7 +323,7 @@ static void print_text(const struct rehearse *r)
         add_idle(&r->trials[i].forecast, r->inputs.table->speed, &out);
     }
     for (size_t i = 0; i < r->trial_count; i++) {
-        buf_addf(&out, "\n%s, seed %llu: █ answering  ▒ starting or in line  · idle  x failed\n",
+        buf_addf(&out, "\n%s, seed %llu: █ answering  ▒ starting or in line  ▁ for a moment  · idle  x failed\n",
                  r->trials[i].forecast.policy, (unsigned long long)r->seed);
         timeline_draw(&r->trials[i].timeline, columns, terminal_colors(1), &out);
     }

@@ -68,16 +68,28 @@ static void fill(const struct timeline *t, struct cells *c)
     }
 }
 
-static void draw_cell(struct pen *p, const double *seconds, double cell_s)
+static const struct mark { enum ink ink; const char *text; } marks[] = {
+    {INK_BAD, "x"}, {INK_DIM, "·"}, {INK_GOOD, "▁"}, {INK_BUSY, "▒"}, {INK_GOOD, "█"}};
+
+static const struct mark *mark_of(const double *seconds, double cell_s)
 {
     if (seconds[SPAN_FAILED] > 0)
-        pen_marks(p, INK_BAD, "x", 1);
-    else if (seconds[SPAN_ASKED] < cell_s / 4)
-        pen_marks(p, INK_DIM, "·", 1);
-    else if (seconds[SPAN_ANSWERING] < seconds[SPAN_ASKED] / 2)
-        pen_marks(p, INK_BUSY, "▒", 1);
-    else
-        pen_marks(p, INK_GOOD, "█", 1);
+        return &marks[0];
+    if (!(seconds[SPAN_ASKED] > 0))
+        return &marks[1];
+    if (seconds[SPAN_ASKED] < cell_s / 4)
+        return &marks[2];
+    return seconds[SPAN_ANSWERING] < seconds[SPAN_ASKED] / 2 ? &marks[3] : &marks[4];
+}
+
+static void draw_row(struct pen *p, const struct cells *c, size_t row)
+{
+    for (size_t k = 0, next; k < c->count; k = next) {
+        const struct mark *mark = mark_of(c->seconds[row * c->count + k], c->cell_s);
+        for (next = k + 1; next < c->count && mark_of(c->seconds[row * c->count + next], c->cell_s) == mark; next++)
+            ;
+        pen_marks(p, mark->ink, mark->text, next - k);
+    }
 }
 
 static void draw_axis(struct pen *p, size_t left, double end_s)
@@ -114,8 +126,7 @@ void timeline_draw(const struct timeline *t, size_t columns, bool colors, struct
         pen_text(&p, INK_PLAIN, plan_endpoint(t->plan, i)->id);
         p.columns = columns;
         pen_to(&p, left);
-        for (size_t k = 0; k < c.count; k++)
-            draw_cell(&p, c.seconds[i * c.count + k], c.cell_s);
+        draw_row(&p, &c, i);
         buf_addc(out, '\n');
     }
     struct pen axis = {.out = out, .columns = columns, .colors = colors};
