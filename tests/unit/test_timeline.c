@@ -19,7 +19,7 @@ struct chart {
     struct region_table table;
     struct endpoint_spec endpoints[30];
     uint32_t positions[30];
-    char names[30][8];
+    char names[30][16];
     struct timeline timeline;
     struct buf out;
 };
@@ -33,7 +33,7 @@ static void chart_init(struct chart *c, uint32_t endpoints)
         c->positions[i] = i;
     }
     c->plan = (struct plan){.table = &c->table, .question_count = 4, .sample_count = 1, .endpoint_count = endpoints,
-                            .endpoints = c->positions, .count = 4 * endpoints};
+                            .endpoints = c->positions, .count = 4 * (uint64_t)endpoints};
     timeline_init(&c->timeline, &c->plan);
     buf_init(&c->out, 1 << 20);
 }
