@@ -449,12 +449,12 @@ bool adapter_health(const struct region_table *t, const struct endpoint_spec *e,
 {
     struct adapter *ad = adapter_of(t, e);
     struct err unused;
-    struct health health = {0};
+    struct health health = {.expected = ad->health != LUA_NOREF};
     struct call c = {.ad = ad, .err = err ? err : &unused, .health = &health};
     if (!adapter_alive(ad, c.err))
         return false;
     ad->reading = r;
-    if (ad->health == LUA_NOREF)
+    if (!health.expected)
         ad->reading = NULL;
     else if (!run(&c, run_health, c.err))
         return err_prefix(c.err, "adapter %s: ", ad->name);

@@ -27,7 +27,8 @@ MUST_USE struct region_table *table_load_text(const char *path, struct str text,
 void adapters_port(struct adapter_port *out);
 
 struct health {
-    bool readable;
+    bool expected;                    /* the adapter has a health() */
+    bool readable;                    /* which returned something */
     struct str status, region;        /* empty: not said */
     struct str models[256];
     size_t model_count;

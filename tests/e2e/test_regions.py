@@ -193,15 +193,31 @@ def test_check_finds_what_is_wrong(canvass, server, write, closed_port):
     result = canvass("check", "--regions", path, "--json")
     assert result.status == 1 and not result.json["healthy"], result
     found = {c["regions"]: c for c in result.json["checks"]}
-    assert [name for name in names if found[name]["healthy"]] == ["good", "extra", "odd"]
+    assert [name for name in names if found[name]["healthy"]] == ["good", "extra"]
+    assert "neither status nor models" in found["odd"]["wrong"] and "hello" in found["odd"]["body"]
     assert found["missing"]["missing"] == "missing/m" and found["missing"]["extra"] == "other"
     assert found["broken"]["http_status"] == 503 and "upstream" in found["broken"]["body"]
     assert "refused" in found["down"]["wrong"].lower() and found["down"]["http_status"] == 0
     assert not origin.asked("POST") and "\x1b" not in result.out.encode().decode("unicode_escape")
     text = canvass("check", "--regions", path)
     assert text.status == 1 and "\x1b" not in text.out
-    for name in ("missing", "broken", "down"):
+    for name in ("missing", "broken", "odd", "down"):
         assert urls[name] in text.out
+
+
+@pytest.mark.parametrize("adapter, body, well", [
+    ("modal", "", True), ("modal", "{}", False), ("modal", "[" * 100_000, False), ("modal", dict(status="healthy"), True),
+    ("openai", "", True), ("openai", "<html>login</html>", False), ("openai", dict(data=[dict(id="m")]), True),
+    ("http", "<html>fine</html>", True),
+])
+def test_check_does_not_take_any_page_for_a_healthy_one(canvass, server, write, adapter, body, well):
+    """Only an adapter that reads no health takes each 200 for good; and a bare 200 is how some servers say so."""
+    origin = server(lambda r: r.reply(200, body))
+    options = dict(options=dict(body=dict(p="{{prompt}}"), answer="a")) if adapter == "http" else {}
+    path = write("t.lua", table({"us/m": dict(url=origin.url("/m"), adapter=adapter, **options)},
+                                region=dict(us=dict(health=origin.url("/health")))))
+    result = canvass("check", "--regions", path, "--json")
+    assert (result.status, result.json["healthy"]) == ((0, True) if well else (1, False)), result
 
 
 def test_check_asks_each_url_once(canvass, server, write):

@@ -88,7 +88,8 @@ end
 
 function anthropic.health(response)
     if response.status >= 300 then return nil end
-    return { models = adapter.listed_models(response.json) }
+    local body = response.json
+    return { status = text(object(body).status), models = adapter.listed_models(body) }
 end
 
 return anthropic
