@@ -111,13 +111,17 @@ static void ended(void *ctx, const struct response *r)
     struct transport *t = call->transport;
     struct exchange *x = call->exchange;
     struct response clean = *r;
-    struct buf scratch;
+    struct buf body, location;
     x->wire = NULL;
     free(call);
-    buf_init(&scratch, BODY_BYTES_MAX);
-    clean.body = redact(x->endpoint, r->body, &scratch);
+    buf_init(&body, BODY_BYTES_MAX);
+    buf_init(&location, BODY_BYTES_MAX);
+    clean.body = redact(x->endpoint, r->body, &body);
+    if (r->location)
+        clean.location = redact(x->endpoint, str_from(r->location), &location).ptr;
     engine_exchange_ended(t->engine, x, &clean);
-    buf_done(&scratch);
+    buf_done(&body);
+    buf_done(&location);
     t->reported(t->ctx);
 }
 
@@ -127,9 +131,14 @@ static void send_exchange(void *ctx, struct exchange *x)
     struct wire_call *call = mem_alloc(sizeof *call);
     *call = (struct wire_call){.transport = t, .exchange = x};
     x->wire = call;
+    struct buf scratch;
+    buf_init(&scratch, BODY_BYTES_MAX);
+    const char *url = x->url;
+    if (url && !x->other_origin)
+        url = restore_secrets(x->endpoint, str_from(url), &scratch).ptr;
     call->request = http_send(t->client, &(struct http_send){
                                              .target = find_target(t, x->endpoint),
-                                             .url = x->url,
+                                             .url = url,
                                              .post = x->post,
                                              .without_headers = x->other_origin,
                                              .body = x->body,
@@ -137,6 +146,7 @@ static void send_exchange(void *ctx, struct exchange *x)
                                              .ended = ended,
                                              .ctx = call,
                                          });
+    buf_done(&scratch);
 }
 
 static void cancel_exchange(void *ctx, struct exchange *x)

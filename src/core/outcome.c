@@ -151,9 +151,17 @@ static bool goes_astray(const struct exchange_end *x, const char *url, struct ou
     }
     if (url_same_origin(url, x->endpoint->url))
         return false;
+    bool listed = false;
     for (size_t i = 0; i < x->endpoint->origins_count; i++)
-        if (url_same_origin(url, x->endpoint->origins[i]))
-            return false;
+        listed = listed || url_same_origin(url, x->endpoint->origins[i]);
+    if (listed && !strstr(url, SECRET_MARK))
+        return false;
+    if (listed) {
+        say(out, "HTTP %d leads to %s with a secret of %s in the URL: secrets are not sent to other origins",
+            x->response->http_status, origin, x->endpoint->id);
+        end(out, ACTION_FAIL, CLASS_CONFIG);
+        return true;
+    }
     say(out, "HTTP %d leads to another origin, %s: if it is to be trusted, add it to `origins` of %s",
         x->response->http_status, origin, x->endpoint->id);
     end(out, ACTION_FAIL, CLASS_CONFIG);

@@ -33,6 +33,9 @@ struct adaptive_rule {
 
 enum warm_rule { WARM_NO, WARM_HEALTH, WARM_ASK };
 
+/* Stands in texts and URLs of endpoints for one of their secrets, with its name and ">". */
+#define SECRET_MARK "<secret:"
+
 struct header {
     const char *name, *value; /* value with its secret put in */
     bool secret;              /* show it as the secret's name, never as its value */

@@ -1,6 +1,7 @@
 """The operator's file: what is wrong with it, where, and what would be right; and what is in force."""
 import json
 import os
+import urllib.parse
 
 import pytest
 
@@ -292,6 +293,44 @@ def test_an_endpoint_that_repeats_its_credentials(canvass, server, write):
     checked = canvass("check", "--regions", path, env=env)
     assert ran.status == 1 and checked.status == 1
     check_secret_is_nowhere(canvass, ran, checked, canvass("show", "last"), canvass("results", "last"))
+
+
+@pytest.mark.parametrize("secret", [SECRET, "a/b+c=d&e-F.g"])
+@pytest.mark.parametrize("encoded", [False, True])
+@pytest.mark.parametrize("status", [303, 307])
+def test_a_secret_in_a_result_url(canvass, server, write, secret, encoded, status):
+    """Sent back as it came, to whom it came from; kept and shown by its name."""
+    spelled = urllib.parse.quote(secret, safe="") if encoded else secret
+    seen = f"/result/{spelled}?key={spelled}"
+
+    def handle(request):
+        if request.path == "/m":
+            request.reply(status, Location=seen)
+        else:
+            request.reply(200, dict(success=True, response="a"))
+    origin = server(handle)
+    script = write("job.lua", "return { name = 'j', questions = { { id = 'q', prompt = 'p' } } }")
+    ran = canvass.run(script, write("t.lua", secret_table(origin)), "--log-level", "debug", env=dict(TOKEN=secret))
+    assert ran.status == 0 and [r.path for r in origin.requests] == ["/m", seen], ran
+    for path in canvass.folder.iterdir():
+        if path.is_file():
+            assert not any(s.encode() in path.read_bytes() for s in (secret, spelled)), path
+    assert secret not in ran.out + ran.err and spelled not in ran.out + ran.err
+    if status == 303:
+        assert canvass.rows("SELECT result_url FROM attempts")[0]["result_url"].startswith(
+            origin.url("/result/<secret:TOKEN"))
+
+
+def test_a_secret_in_a_result_url_elsewhere(canvass, server, write):
+    """An origin the operator trusts with results is not one he trusts with secrets."""
+    friend = server(lambda r: r.reply(200, dict(success=True, response="a")))
+    origin = server(lambda r: r.reply(303, Location=friend.url("/?key=" + SECRET)))
+    path = write("t.lua", secret_table(origin).replace("deadline", "origins = { %r }, deadline" % friend.origin))
+    script = write("job.lua", "return { name = 'j', questions = { { id = 'q', prompt = 'p' } } }")
+    ran = canvass.run(script, path, env=dict(TOKEN=SECRET))
+    row, = canvass.rows("SELECT class, error FROM executions")
+    assert ran.status == 1 and not friend.requests and row["class"] == "config" and "secret" in row["error"], ran
+    check_secret_is_nowhere(canvass, ran)
 
 
 def test_a_missing_secret_is_named(canvass, server, write):
