@@ -41,7 +41,7 @@ static bool add_row(void *ctx, const struct job_summary *job)
     int64_t open = job->by_status[STATUS_PENDING] + job->by_status[STATUS_RUNNING] +
                    job->by_status[STATUS_WAITING_RESULT] + job->by_status[STATUS_BACKING_OFF];
     table_text(l->table, job->id);
-    table_cellf(l->table, "%s%s", job_state_name(job->state), job->owner_gone ? " (its process is gone)" : "");
+    table_cellf(l->table, "%s", job->owner_gone ? "interrupted" : job_state_name(job->state));
     table_cellf(l->table, "%lld/%lld", (long long)job->by_status[STATUS_SUCCEEDED], (long long)job->planned);
     table_cellf(l->table, "%lld", (long long)(job->planned - open - job->by_status[STATUS_SUCCEEDED]));
     table_cellf(l->table, "%lld", (long long)job->posts);
@@ -79,7 +79,7 @@ static bool print_jobs(struct reader *reader, bool json, struct err *err)
         buf_init(&out, OUTPUT_BYTES);
         table_print(l.table, out_columns(), &out);
         if (l.abandoned)
-            buf_adds(&out, "\nwhere the process is gone, `canvass cancel JOB` closes what was left open\n");
+            buf_adds(&out, "\nthe process of an interrupted job is gone: `canvass resume JOB` goes on, `canvass cancel JOB` ends it\n");
         out_buf(&out);
         buf_done(&out);
         if (!l.count)

@@ -4,8 +4,9 @@
 
 #include "cli/args.h"
 
-extern const struct command command_run, command_plan, command_rehearse, command_check, command_jobs, command_show,
-    command_results, command_query, command_cancel, command_simulate, command_regions_check, command_regions_show;
+extern const struct command command_run, command_plan, command_rehearse, command_check, command_resume, command_retry,
+    command_cancel, command_jobs, command_show, command_results, command_query, command_simulate,
+    command_regions_check, command_regions_show;
 
 #define OPTION_DB \
     {.name = "db", .value = "FILE", .help = "the database", .fallback = "canvass.db", .setting = true}

@@ -54,7 +54,7 @@ static void free_settings(struct settings *s)
         free((char *)(uintptr_t)s->list[i].key);
 }
 
-static bool read_limits(const struct args *args, struct script_limits *out, struct err *err)
+bool inputs_limits(const struct args *args, struct script_limits *out, struct err *err)
 {
     int64_t megabytes = 64;
     *out = (struct script_limits)SCRIPT_LIMITS_DEFAULT;
@@ -66,7 +66,7 @@ static bool read_limits(const struct args *args, struct script_limits *out, stru
     return true;
 }
 
-static void script_said(void *ctx, const char *line)
+void script_said(void *ctx, const char *line)
 {
     (void)ctx;
     log_event(LOG_INFO, line, LOG_S("from", "script"));
@@ -107,7 +107,7 @@ bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *
     struct inputs in = {0};
     struct settings settings = {.count = 0};
     /* What was typed wrong is told before a file is read, and before any of its warnings. */
-    if (read_limits(args, &in.limits, err) && read_settings(args, &settings, err) &&
+    if (inputs_limits(args, &in.limits, err) && read_settings(args, &settings, err) &&
         read_overrides(args, &settings, err))
         in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits,
                                 err);

@@ -20,6 +20,9 @@
     {.name = "samples", .value = "N", .help = "how often each endpoint is asked each question", .setting = true}, \
     {.name = "in-flight", .value = "N", .help = "the job's own cap on requests in flight", .setting = true}, \
     OPTION_SECRETS, \
+    SCRIPT_OPTIONS
+
+#define SCRIPT_OPTIONS \
     {.name = "script-memory", .value = "MB", .help = "a script may use so much memory", .fallback = "64", \
      .setting = true}, \
     {.name = "script-load-time", .value = "TIME", .help = "CPU time a script may take to load", .fallback = "2s", \
@@ -43,6 +46,8 @@ struct job_file *inputs_job(const struct args *args, const struct inputs *in, co
 /* The region table alone; path NULL: an error that says so. */
 struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
                                   const struct script_limits *limits, struct err *err);
+bool inputs_limits(const struct args *args, struct script_limits *out, struct err *err); /* of SCRIPT_OPTIONS */
+void script_said(void *ctx, const char *line); /* logs it */
 const char *author_name(void); /* who runs this program, for records; lives until the next call */
 
 #endif

@@ -22,6 +22,8 @@ struct session_job {
     struct plan *plan;         /* the engine's once it has the job, which keeps it until the job is freed */
     struct engine_job *engine_job;
     struct accepted accepted;
+    struct take take;
+    struct taken *taken;       /* NULL for a new job */
 };
 
 struct session {
@@ -233,6 +235,7 @@ bool session_free(struct session *s, struct err *err)
         struct session_job *job = container_of(list_pop(&s->jobs), struct session_job, link);
         if (!job->engine_job)
             plan_free(job->plan);
+        taken_free(job->taken);
         free(job);
     }
     transport_free(s->transport);
@@ -278,15 +281,17 @@ static void job_control(void *ctx, const char *action, const char *author, const
     turn_is_due(s);
 }
 
-static void job_accepted(void *ctx, const struct accepted *accepted, const struct err *error)
+static void job_refused(struct session_job *job, const struct err *error)
 {
-    struct session_job *job = ctx;
     struct session *s = job->session;
-    if (error) {
-        if (s->watcher.refused)
-            s->watcher.refused(s->watcher.ctx, job, error);
-        return;
-    }
+    if (s->watcher.refused)
+        s->watcher.refused(s->watcher.ctx, job, error);
+}
+
+/* It is stored, and this process's to run. */
+static void start_job(struct session_job *job, const struct accepted *accepted, const struct job_past *past)
+{
+    struct session *s = job->session;
     job->accepted = *accepted;
     if (!s->table->revision)
         s->table->revision = accepted->revision;
@@ -295,6 +300,7 @@ static void job_accepted(void *ctx, const struct accepted *accepted, const struc
         .first_row = accepted->first_row,
         .spec = job_file_spec(job->file),
         .plan = job->plan,
+        .past = past,
         .ended = job_ended,
         .ctx = job,
     };
@@ -306,20 +312,58 @@ static void job_accepted(void *ctx, const struct accepted *accepted, const struc
     turn_is_due(s);
 }
 
-struct session_job *session_submit(struct session *s, struct job_file *file, const char *author, struct err *err)
+static void job_accepted(void *ctx, const struct accepted *accepted, const struct err *error)
+{
+    if (error)
+        job_refused(ctx, error);
+    else
+        start_job(ctx, accepted, NULL);
+}
+
+static void job_taken(void *ctx, struct taken *taken, const struct err *error)
+{
+    struct session_job *job = ctx;
+    job->taken = taken;
+    if (error)
+        job_refused(job, error);
+    else
+        start_job(job, &taken->accepted, &taken->past);
+}
+
+static struct session_job *add_job(struct session *s, struct job_file *file, struct plan *plan)
 {
     struct session_job *job = mem_zalloc(sizeof *job);
     job->session = s;
     job->file = file;
-    job->plan = plan_make(job_file_spec(file), s->table, err);
-    if (!job->plan) {
-        free(job);
-        return NULL;
-    }
+    job->plan = plan;
     list_push(&s->jobs, &job->link);
-    store_accept(s->store, job->plan, author, job_accepted, job);
+    return job;
+}
+
+struct session_job *session_submit(struct session *s, struct job_file *file, const char *author, struct err *err)
+{
+    struct plan *plan = plan_make(job_file_spec(file), s->table, err);
+    if (!plan)
+        return NULL;
+    struct session_job *job = add_job(s, file, plan);
+    store_accept(s->store, plan, author, job_accepted, job);
     store_flush(s->store);
     return job;
+}
+
+struct session_job *session_resume(struct session *s, struct job_file *file, struct plan *plan, const char *job_id,
+                                   const struct execution_filter *failed, const char *author)
+{
+    struct session_job *job = add_job(s, file, plan);
+    job->take = (struct take){.job_id = job_id, .plan = plan, .failed = failed, .author = author};
+    store_take(s->store, &job->take, job_taken, job);
+    store_flush(s->store);
+    return job;
+}
+
+const struct taken *session_job_taken(const struct session_job *job)
+{
+    return job->taken;
 }
 
 const char *session_job_id(const struct session_job *job)

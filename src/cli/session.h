@@ -8,7 +8,9 @@
 #include "engine/engine.h"
 #include "script/job_file.h"
 
+struct execution_filter;
 struct loop;
+struct taken;
 struct session;
 struct session_job;
 
@@ -43,8 +45,14 @@ struct engine *session_engine(struct session *s);
 MUST_USE struct session_job *session_submit(struct session *s, struct job_file *file, const char *author,
                                             struct err *err);
 
+/* Goes on with a job that was run before: plan is of its own cells, and taken; failed as in store_take(). accepted() or
+ * refused() follows; what failed points to stays until then. */
+struct session_job *session_resume(struct session *s, struct job_file *file, struct plan *plan, const char *job_id,
+                                   const struct execution_filter *failed, const char *author);
+
 const char *session_job_id(const struct session_job *job);        /* NULL until accepted */
 struct engine_job *session_job_engine(const struct session_job *job); /* NULL until accepted */
+const struct taken *session_job_taken(const struct session_job *job); /* NULL: a new job, or not accepted yet */
 const struct plan *session_job_plan(const struct session_job *job);
 
 #endif

@@ -175,7 +175,7 @@ static void add_head(const struct summary *s, double speed, struct buf *out)
     else if (!isnan(j->started_at))
         buf_addf(out, " since %s", unix_format(j->started_at, text));
     if (j->owner_gone)
-        buf_addf(out, " (its process is gone: canvass cancel %s closes what was left open)", j->id);
+        buf_addf(out, ", interrupted (its process is gone: canvass resume %s goes on)", j->id);
     buf_adds(out, "\n\n");
 }
 

@@ -192,6 +192,29 @@ struct plan *plan_make(const struct job_spec *job, struct region_table *table, s
     return plan;
 }
 
+struct plan *plan_again(const struct job_spec *job, struct region_table *table, const struct kept_cell *cells,
+                        size_t count)
+{
+    struct plan *plan = mem_zalloc(sizeof *plan);
+    *plan = (struct plan){
+        .job = job,
+        .table = region_table_ref(table),
+        .question_count = (uint32_t)job->question_count,
+        .sample_count = job->samples,
+        .endpoint_count = (uint32_t)count,
+        .endpoints = mem_array(NULL, count, sizeof *plan->endpoints),
+        .count = (uint64_t)job->question_count * job->samples * count,
+    };
+    for (size_t i = 0; i < count; i++) {
+        const struct kept_cell *c = &cells[i];
+        const struct endpoint_spec *e = region_table_endpoint(table, region_table_region(table, c->region), c->model);
+        if (!e)
+            e = region_table_add_missing(table, c->region, c->model, c->url);
+        plan->endpoints[i] = e->index;
+    }
+    return plan;
+}
+
 void plan_free(struct plan *plan)
 {
     if (!plan)

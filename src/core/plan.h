@@ -29,6 +29,14 @@ struct cell {                    /* where an execution stands in the product */
  * model in none of the chosen regions, no cell at all, no question, too many
  * executions (2^31). NULL on error. */
 MUST_USE struct plan *plan_make(const struct job_spec *job, struct region_table *table, struct err *err);
+
+struct kept_cell {               /* of the first sample, in the plan's order */
+    const char *region, *model, *url;
+};
+/* The plan of a job that was planned before: it keeps its cells, whatever this table holds. Those it does not hold are
+ * added to it, as region_table_add_missing() says. */
+MUST_USE struct plan *plan_again(const struct job_spec *job, struct region_table *table, const struct kept_cell *cells,
+                                 size_t count);
 void plan_free(struct plan *plan); /* NULL is a no-op */
 
 static inline struct cell plan_cell(const struct plan *p, uint64_t n)

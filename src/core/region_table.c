@@ -6,6 +6,7 @@
 #include <strings.h>
 
 #include "base/mem.h"
+#include "base/timeutil.h"
 
 struct region_table *region_table_new(void)
 {
@@ -50,6 +51,44 @@ const struct endpoint_spec *region_table_endpoint(const struct region_table *t, 
         if ((int)t->endpoints[i].region == region && strcmp(t->endpoints[i].model, model) == 0)
             return &t->endpoints[i];
     return NULL;
+}
+
+static int add_region(struct region_table *t, const char *name)
+{
+    struct region_spec *all = arena_alloc(&t->arena, (t->region_count + 1) * sizeof *all);
+    if (t->region_count)
+        memcpy(all, t->regions, t->region_count * sizeof *all);
+    all[t->region_count] = (struct region_spec){.id = arena_strdup(&t->arena, name)};
+    map_add(&t->region_names, str_from(all[t->region_count].id), (uint32_t)t->region_count);
+    t->regions = all;
+    return (int)t->region_count++;
+}
+
+const struct endpoint_spec *region_table_add_missing(struct region_table *t, const char *region, const char *model,
+                                                     const char *url)
+{
+    struct endpoint_spec *all = arena_alloc(&t->arena, (t->endpoint_count + 1) * sizeof *all);
+    int index = region_table_region(t, region);
+    if (t->endpoint_count)
+        memcpy(all, t->endpoints, t->endpoint_count * sizeof *all);
+    all[t->endpoint_count] = (struct endpoint_spec){
+        .index = (unsigned)t->endpoint_count,
+        .region = (unsigned)(index == NO_INDEX ? add_region(t, region) : index),
+        .group = NO_INDEX,
+        .id = arena_printf(&t->arena, "%s/%s", region, model),
+        .model = arena_strdup(&t->arena, model),
+        .url = arena_strdup(&t->arena, url),
+        .adapter = "",
+        .paused = "it is not in the region table",
+        .slots = 1,
+        .deadline_us = 15 * MINUTE_US,
+        .connect_us = 10 * SECOND_US,
+        .hop_us = 3 * MINUTE_US,
+        .poll_us = SECOND_US,
+        .retry = {.attempts = 1, .base_us = SECOND_US, .cap_us = SECOND_US},
+    };
+    t->endpoints = all;
+    return &all[t->endpoint_count++];
 }
 
 /* Case aside: endpoints write their own region in more spellings than any operator lists. */

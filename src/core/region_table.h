@@ -129,6 +129,11 @@ int region_table_region(const struct region_table *t, const char *name);
 /* The endpoint for a region index and a model id, NULL when the table has none. */
 const struct endpoint_spec *region_table_endpoint(const struct region_table *t, int region, const char *model);
 
+/* An endpoint that is not in the table, but was when a job was planned: it is there, and paused. Only before anybody
+ * else has seen the table. */
+const struct endpoint_spec *region_table_add_missing(struct region_table *t, const char *region, const char *model,
+                                                     const char *url);
+
 /* Does what an answer says about itself match the endpoint that was asked?
  * Nothing said is believed. A region matches by id or alias; a model if equal
  * (ASCII case aside), a dated version of it (the asked name, then '-' or '@' and a date:

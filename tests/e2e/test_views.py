@@ -58,8 +58,8 @@ def test_a_job_whose_process_is_gone(canvass, server, write):
     for view in (canvass("jobs", "--json").json["jobs"][0], canvass("show", "last", "--json").json):
         assert view["state"] == "running" and view["owner_alive"] is False
     listed = canvass("jobs").out
-    assert "running (its process is gone)" in listed and "canvass cancel" in listed
-    assert "its process is gone: canvass cancel study-1" in canvass("show", "last").out
+    assert "interrupted" in listed and "canvass resume JOB" in listed and "canvass cancel" in listed
+    assert "interrupted (its process is gone: canvass resume study-1 goes on)" in canvass("show", "last").out
     assert canvass("cancel", "last").status == 0
     assert "is gone" not in canvass("jobs").out + canvass("show", "last").out
     assert canvass("show", "last", "--json").json["owner_alive"] is None
@@ -76,15 +76,16 @@ def last_lines(result):
 
 
 def test_what_next(canvass, server, write):
-    """The last line is a command that exists and fits; tried as it stands."""
+    """A command that exists and fits; tried as it stands."""
     origin = server(lambda r: r.reply(404) if r.prompt == "question 2" else r.reply(200, answer()))
     regions = write("t.lua", table({"us/m": origin.url()}))
 
     def ran(count, *args, status):
         result = canvass("run", write("job.lua", job(count)), "--regions", regions, "--log-level", "error", *args)
         assert result.status == status, result
-        line = last_lines(result)[-1]
+        line = last_lines(result)[0]
         assert line.startswith("next: canvass "), result
+        assert last_lines(result)[1:] == (["then: canvass retry study-2"] if status else []), result
         assert canvass(*line.split()[2:]).status == 0
         return line
 
@@ -104,8 +105,7 @@ def test_what_next_after_an_interrupt(canvass, server, write):
     result = process.wait()
     assert result.status == 130, result
     assert last_lines(result) == [
-        "kept: 1 of 3 answers, and how far each of the others came; running it again is a new job that asks everything",
-        "next: canvass results study-1"]
+        "kept: 1 of 3 answers, and how far each of the others came", "next: canvass resume study-1"]
     none = canvass("run", write("none.lua", job(questions=[dict(id="q", prompt="x")])), "--regions", regions,
                    "--timeout", "100ms", "--log-level", "error")
-    assert none.status == 3 and last_lines(none)[-1] == "next: canvass show study-2", none
+    assert none.status == 3 and last_lines(none)[-1] == "next: canvass resume study-2", none
