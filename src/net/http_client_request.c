@@ -10,7 +10,6 @@
 #include "base/timeutil.h"
 
 enum {
-    MAX_SPARE = 512,
     MAX_HEADER_BYTES = 256 * 1024,  /* of all responses to one request together */
     READ_BYTES = 4096,              /* each request in flight has a buffer of this size */
     UPLOAD_BYTES = 16 * 1024,       /* the least libcurl takes */
@@ -122,8 +121,6 @@ static void set_callbacks(struct http_request *q)
     SET(q->easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 }
 
-/* Set once: a handle is never reset between requests. curl_easy_reset() forgets the size of a
- * buffer that a handle may still have from a cancelled request, and the next read overruns it. */
 static void set_constants(CURL *easy, CURLSH *share)
 {
     SET(easy, CURLOPT_SHARE, share);
@@ -137,12 +134,10 @@ static void set_constants(CURL *easy, CURLSH *share)
     SET(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 }
 
-struct http_request *http_request_get(struct http_client *c)
+/* Each has an easy handle of its own. One that is used again keeps a pointer to the last header of the response before
+ * (until libcurl 8.1.1), and a response that begins with a folded header makes libcurl write there. A new one costs 1 us. */
+struct http_request *http_request_new(struct http_client *c)
 {
-    if (!list_empty(&c->spare)) {
-        c->spare_count--;
-        return container_of(list_pop(&c->spare), struct http_request, link);
-    }
     struct http_request *q = mem_zalloc(sizeof *q);
     list_init(&q->link);
     list_init(&q->connect_link);
@@ -155,31 +150,13 @@ struct http_request *http_request_get(struct http_client *c)
     return q;
 }
 
-static void forget_exchange(struct http_request *q)
-{
-    buf_done(&q->answer);
-    free(q->trace.data);
-    q->trace.data = NULL;
-    forget_headers(q);
-}
-
 void http_request_free(struct http_request *q)
 {
     curl_easy_cleanup(q->easy);
-    forget_exchange(q);
+    buf_done(&q->answer);
+    free(q->trace.data);
+    forget_headers(q);
     free(q);
-}
-
-void http_request_put(struct http_client *c, struct http_request *q)
-{
-    if (c->spare_count == MAX_SPARE) {
-        http_request_free(q);
-        return;
-    }
-    forget_exchange(q);
-    q->state = REQUEST_SPARE;
-    list_push_front(&c->spare, &q->link); /* the one whose memory is still warm goes first */
-    c->spare_count++;
 }
 
 /* ---- one request ---- */
@@ -241,10 +218,6 @@ void http_request_prepare(struct http_request *q, const struct http_send *s)
     q->timeout_us = s->timeout_us;
     q->ended = s->ended;
     q->ctx = s->ctx;
-    q->header_bytes = 0;
-    q->code = CURLE_OK;
-    q->began = q->repeat_refused = q->headers_complete = q->headers_too_large = false;
-    q->error[0] = q->detail[0] = '\0';
     buf_init(&q->answer, t->max_body_bytes);
 
     set_target(q->easy, t);

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/timeutil.h"
+#include "net/http_client_location.h"
 
 static bool is_tls_failure(CURLcode code)
 {
@@ -48,7 +49,7 @@ static bool headers_too_large(const struct http_request *q)
 static enum wire classify(struct http_request *q, long status, long sent_bytes)
 {
     if (q->code == CURLE_OK) /* libcurl is content with half of the headers, too */
-        return q->headers_complete ? WIRE_ANSWERED : WIRE_LOST;
+        return q->headers_complete && status >= 200 ? WIRE_ANSWERED : WIRE_LOST;
     if (q->answer.full || q->code == CURLE_FILESIZE_EXCEEDED)
         return WIRE_TOO_LARGE;
     if (headers_too_large(q))
@@ -92,23 +93,13 @@ static const char *describe(struct http_request *q, enum wire wire)
     return q->detail;
 }
 
-/* RFC 9110, 10.2.2: relative to the URL that was asked. The fragment is the reader's, not the server's. */
 static void make_location_absolute(struct http_request *q)
 {
     const char *asked = NULL;
-    char *absolute = NULL;
     curl_easy_getinfo(q->easy, CURLINFO_EFFECTIVE_URL, &asked);
-    CURLU *url = curl_url();
-    if (asked && url && q->location[0] && curl_url_set(url, CURLUPART_URL, asked, 0) == CURLUE_OK &&
-        curl_url_set(url, CURLUPART_URL, q->location,
-                     CURLU_NON_SUPPORT_SCHEME | CURLU_URLENCODE | CURLU_ALLOW_SPACE) == CURLUE_OK) {
-        curl_url_set(url, CURLUPART_FRAGMENT, NULL, 0);
-        curl_url_get(url, CURLUPART_URL, &absolute, 0);
-    }
-    curl_url_cleanup(url);
+    char *absolute = asked ? http_location_absolute(asked, q->location) : NULL;
     free(q->location);
-    q->location = mem_strdup(absolute);
-    curl_free(absolute);
+    q->location = absolute;
 }
 
 void http_request_result(struct http_request *q, struct response *out)

@@ -563,6 +563,8 @@ static void test_wire(void **state)
         {"reset", act_reset, NULL, WIRE_LOST, 0, ""},
         {"closed without an answer", act_close, NULL, WIRE_LOST, 0, ""},
         {"only an interim answer", act_reply_and_close, "HTTP/1.1 100 Continue\r\n\r\n", WIRE_LOST, 0, ""},
+        {"an interim answer, then none", act_reply_and_close,
+         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/2021.1 421\r\nA: b\r\n\r\nx", WIRE_LOST, 0, NULL},
         {"closed inside the headers", act_reply_and_close, "HTTP/1.1 200 OK\r\nContent-Le", WIRE_LOST, 200, ""},
         {"truncated", act_reply_and_close, "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhalf", WIRE_LOST, 200, "half"},
         {"truncated chunk", act_reply_and_close, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf",
@@ -594,6 +596,23 @@ static void test_wire(void **state)
         seen_done(&a);
         scene_close(&sc);
     }
+}
+
+/* libcurl 7.88 writes to the last header of the response before, if the easy handle is the same. */
+static void test_folded_first_header(void **state)
+{
+    (void)state;
+    static struct scene sc;
+    struct answer_seen a;
+    scene_open(&sc, act_reply_and_close, "HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+    post(&sc, &a);
+    assert_int_equal(a.r.wire, WIRE_ANSWERED);
+    seen_done(&a);
+    sc.stub.reply = "HTTP/1.1 200 OK\r\n fol: ded\r\nB: c\r\n\r\n";
+    post(&sc, &a);
+    assert_true(a.r.wire == WIRE_BAD || a.r.wire == WIRE_LOST);
+    seen_done(&a);
+    scene_close(&sc);
 }
 
 static void test_refused(void **state)
@@ -883,6 +902,7 @@ int main(void)
         cmocka_unit_test(test_target_new_says_what_is_wrong),
         cmocka_unit_test(test_locations),
         cmocka_unit_test(test_wire),
+        cmocka_unit_test(test_folded_first_header),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_connect_times_out),
         cmocka_unit_test(test_exchange_times_out),
