@@ -41,29 +41,55 @@ static bool check_bytes(const char *url, struct fault *f)
     return true;
 }
 
+/* With its brackets; the caller found the closing one. */
+static bool read_ipv6(struct str host, struct in6_addr *out)
+{
+    char address[INET6_ADDRSTRLEN];
+    size_t len = host.len - 2;
+    if (len >= sizeof address)
+        return false;
+    memcpy(address, host.ptr + 1, len);
+    address[len] = '\0';
+    return inet_pton(AF_INET6, address, out) == 1;
+}
+
+/* 127.1, 0x7f000001 and the like: libcurl takes them for addresses, so their origin would not be the one they show. */
+static bool is_odd_number(struct str host)
+{
+    char address[INET_ADDRSTRLEN];
+    struct in_addr unused;
+    size_t len = host.len - (host.ptr[host.len - 1] == '.'), last = len;
+    while (last > 0 && host.ptr[last - 1] != '.')
+        last--;
+    size_t hex = len - last >= 2 && strncasecmp(host.ptr + last, "0x", 2) == 0 ? 2 : 0;
+    const char *digits = hex ? "0123456789abcdefABCDEF" : "0123456789";
+    for (size_t i = last + hex; i < len; i++)
+        if (!strchr(digits, host.ptr[i]))
+            return false;
+    if (len == last)
+        return false;
+    snprintf(address, sizeof address, "%.*s", (int)host.len, host.ptr);
+    return host.len >= sizeof address || inet_pton(AF_INET, address, &unused) != 1;
+}
+
 static bool check_host(struct str host, struct fault *f)
 {
     if (host.len == 0)
         return fault_set(f, "has no host", "write https://HOST/PATH");
     if (host.len > HOST_BYTES)
         return fault_set(f, "has a host name of more than 253 bytes", "use the server's real name");
-    if (host.ptr[0] == '[') {
-        char address[INET6_ADDRSTRLEN];
-        struct in6_addr unused;
-        size_t len = host.len - 2; /* the caller found the closing bracket */
-        if (len >= sizeof address)
-            return fault_set(f, "has a bad IPv6 address", "write it like http://[::1]:8000/");
-        memcpy(address, host.ptr + 1, len);
-        address[len] = '\0';
-        return inet_pton(AF_INET6, address, &unused) == 1 ||
+    struct in6_addr unused;
+    if (host.ptr[0] == '[')
+        return read_ipv6(host, &unused) ||
                fault_set(f, "has a bad IPv6 address", "write it like http://[::1]:8000/");
-    }
     for (size_t i = 0; i < host.len; i++) {
         char c = host.ptr[i];
         if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || strchr("-._~", c)))
             return fault_set(f, "has a character in its host that no host name has",
                              "use letters, digits, '-' and '.'; write an international name in its xn-- form");
     }
+    if (is_odd_number(host))
+        return fault_set(f, "has a number for a host", "write an address like 127.0.0.1, without further zeros");
     return true;
 }
 
@@ -144,6 +170,13 @@ bool url_origin(const char *url, char out[ORIGIN_TEXT])
     char port[8] = "";
     if (p.port != (p.https ? 443 : 80))
         snprintf(port, sizeof port, ":%u", p.port);
+    struct in6_addr address;
+    char shortest[INET6_ADDRSTRLEN + 2] = "[";
+    if (p.host.ptr[0] == '[' && read_ipv6(p.host, &address)) {
+        inet_ntop(AF_INET6, &address, shortest + 1, INET6_ADDRSTRLEN);
+        strcat(shortest, "]");
+        p.host = str_from(shortest);
+    }
     snprintf(out, ORIGIN_TEXT, "%s://%.*s%s", p.https ? "https" : "http", (int)p.host.len, p.host.ptr, port);
     for (char *c = out; *c; c++)
         if (*c >= 'A' && *c <= 'Z')

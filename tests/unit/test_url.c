@@ -23,7 +23,7 @@ static void urls_are_http_and_whole(void **state)
         "http://a_b.example/",
         "https://example.com?x=1", "https://example.com/a@b:c", "https://example.com/%20",
         "https://example.com/gr\xC3\xBC\xC3\x9F",
-        "http://x:1/", "http://x:65535/",
+        "http://x:1/", "http://x:65535/", "http://1.example/", "http://a.1e/", "http://0xg/",
     };
     for (size_t i = 0; i < ARRAY_LEN(good); i++) {
         struct err err = {.text = ""};
@@ -47,6 +47,8 @@ static void errors_say_what_and_the_cure(void **state)
         {"https://g\xC3\xBC.de/", "host"}, {"https://[::1/", "']'"}, {"https://[::g]/", "IPv6"},
         {"https://[]/", "IPv6"},
         {"https://[::1]x:80/", "between"}, {"https://x%00/", "host"}, {"https://a:b:80/", "port"},
+        {"http://127.1/", "number"}, {"http://063.0.0.1/", "number"}, {"http://2130706433/", "number"},
+        {"http://0x7f000001/", "number"}, {"http://1.2.3.4./", "number"}, {"http://host.0x1f/", "number"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct err err = {.text = ""};
@@ -83,7 +85,7 @@ static void lengths_have_a_limit(void **state)
         free(url);
     }
     for (int len = 253; len <= 254; len++) {
-        char *url = mem_printf("https://%0*d:65535/", len, 0);
+        char *url = mem_printf("https://%0*dx:65535/", len - 1, 0);
         assert_int_equal(url_origin(url, origin), len == 253);
         free(url);
     }
@@ -97,7 +99,7 @@ static void origins_compare_as_browsers_do(void **state)
         {"https://Example.com/a", "https://example.com"}, {"https://example.com:443", "https://example.com"},
         {"http://example.com:80/", "http://example.com"}, {"http://example.com:443/", "http://example.com:443"},
         {"https://example.com:00443/", "https://example.com"}, {"http://[::1]:8000/x", "http://[::1]:8000"},
-        {"HTTP://X:81?a", "http://x:81"},
+        {"HTTP://X:81?a", "http://x:81"}, {"http://[0:0:0:0:0:0:0:1]/", "http://[::1]"},
     };
     char origin[ORIGIN_TEXT];
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
