@@ -49,7 +49,7 @@ const char *table_duration(struct arena *a, int64_t us)
     for (size_t i = 0; i < ARRAY_LEN(units) && us > 0; i++)
         if (us % units[i].us == 0)
             return arena_printf(a, "%lld%s", (long long)(us / units[i].us), units[i].unit);
-    return us > 0 ? arena_printf(a, "%.9gms", (double)us / (double)MS_US) : "0s";
+    return us > 0 ? arena_printf(a, "%.15gms", (double)us / (double)MS_US) : "0s";
 }
 
 static int by_text(const void *a, const void *b)

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/timeutil.h"
+#include "script/table_build.h"
 
 #define URL "url = 'https://host.example/'"
 #define ENDPOINT(keys) "return { regions = { us = { models = { m = { " URL ", " keys " } } } } }"
@@ -365,6 +366,19 @@ static void test_the_designs_table(void **state)
     assert_int_equal(t->endpoints[1].warm, WARM_NO); /* eu has no health url */
     assert_ptr_equal(region_table_endpoint(t, 0, "hf/qwen"), &t->endpoints[0]);
     region_table_unref(t);
+}
+
+static void test_durations_are_shown_whole(void **state)
+{
+    (void)state;
+    static const struct { int64_t us; const char *text; } rows[] = {
+        {0, "0s"}, {1, "0.001ms"}, {1500, "1.5ms"}, {170500000, "170500ms"}, {86400000000, "1d"},
+        {486432008640, "486432008.64ms"}, {90000000000001, "90000000000.001ms"}};
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        assert_string_equal(table_duration(&arena, rows[i].us), rows[i].text);
+    arena_done(&arena);
 }
 
 static void test_programs_defaults(void **state)
@@ -811,6 +825,7 @@ int main(void)
         cmocka_unit_test(test_every_prefix_is_refused),
         cmocka_unit_test(test_table_that_holds_itself),
         cmocka_unit_test(test_the_designs_table),
+        cmocka_unit_test(test_durations_are_shown_whole),
         cmocka_unit_test(test_programs_defaults),
         cmocka_unit_test(test_inheritance),
         cmocka_unit_test(test_a_regions_pause_holds),
