@@ -57,6 +57,15 @@ bool text_is_utf8(struct str s)
     return true;
 }
 
+bool text_has_control(struct str s)
+{
+    uint32_t c;
+    for (size_t i = 0, size; i < s.len; i += size ? size : 1)
+        if ((size = decode(s.ptr + i, s.len - i, &c)) && is_control(c))
+            return true;
+    return false;
+}
+
 void text_add_utf8(struct buf *out, struct str s)
 {
     uint32_t c;

@@ -12,6 +12,7 @@
 #include "base/str.h"
 
 bool text_is_utf8(struct str s);
+bool text_has_control(struct str s); /* what text_add_plain() would make visible, but for invalid UTF-8 */
 
 /* Appends s with every byte that is not valid UTF-8 replaced by U+FFFD, for JSON and the store. */
 void text_add_utf8(struct buf *out, struct str s);

@@ -152,11 +152,8 @@ static bool read_model(struct job_load *j, size_t i, const char *path, const cha
                        luaL_typename(L, item), j->path, here);
     else if (!read_model_table(j, item, here, extra_keys, out))
         return false;
-    size_t len = strlen(out->model);
-    bool plain = len > 0 && len <= JOB_ID_BYTES && text_is_utf8(str_from(out->model));
-    for (size_t c = 0; plain && c < len; c++)
-        plain = (unsigned char)out->model[c] > 0x20 && out->model[c] != 0x7f;
-    if (!plain)
+    struct str id = str_from(out->model);
+    if (id.len == 0 || id.len > JOB_ID_BYTES || !text_is_utf8(id) || text_has_control(id) || strchr(id.ptr, ' '))
         return err_set(j->err, ERR_CONFIG,
                        "a model's id is empty, too long, or holds a space or control character (%s: %s): "
                        "write it as the region table does",

@@ -46,9 +46,8 @@ static const char *id_fault(struct str id)
         return "the id is empty";
     if (id.len > JOB_ID_BYTES)
         return "the id is longer than 200 bytes";
-    for (size_t i = 0; i < id.len; i++)
-        if ((unsigned char)id.ptr[i] < 0x20 || id.ptr[i] == 0x7f)
-            return "the id holds a control character";
+    if (text_has_control(id))
+        return "the id holds a control character";
     if (!text_is_utf8(id))
         return "the id is not UTF-8";
     if (id.ptr[0] == ' ' || id.ptr[id.len - 1] == ' ')

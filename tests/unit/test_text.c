@@ -57,6 +57,10 @@ static void utf8_is_the_standards_table(void **state)
         if (text_is_utf8(str_from(bad[i])))
             fail_msg("bad[%zu] was taken", i);
     assert_true(text_is_utf8((struct str){"a\0b", 3}));
+    assert_true(text_has_control((struct str){"a\0b", 3}));
+    assert_true(text_has_control(STR("\xC2\x9B")));
+    assert_true(text_has_control(STR("a\xE2\x80\xAE")));
+    assert_false(text_has_control(STR("gr\xC3\xBC\xC3\x9F \xFF")));
     assert_false(text_is_utf8((struct str){"\xE2\x82\xAC", 2})); /* looks no further than its length */
 }
 
