@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void set_text(struct err *err, const char *fmt, va_list args)
+static void PRINTF_LIKE(2, 0) set_text(struct err *err, const char *fmt, va_list args)
 {
     int len = vsnprintf(err->text, sizeof err->text, fmt, args);
     if (len >= (int)sizeof err->text)

@@ -419,7 +419,7 @@ static void timer_fired(struct timer *t)
         live_give_up(live, CLASS_NONE, "");
         break;
     default:
-        assert(!"no timer runs while a row is on its way to disk");
+        assert(false && "no timer runs while a row is on its way to disk");
     }
 }
 

@@ -38,7 +38,7 @@ static void watch(struct line *line, uint64_t n, struct run *run)
             return;
         }
     }
-    assert(!"an open execution is not alive");
+    assert(false && "an open execution is not alive");
 }
 
 static struct cell part_cell(const struct line *line, const struct part *part)
