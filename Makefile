@@ -1,10 +1,14 @@
 # make             build/canvass, optimised
-# make MODE=asan   build/asan/canvass; also debug, tsan, cover
-# make test        unit tests and black-box tests (MODE=asan: under sanitizers)
+# make MODE=asan   build/asan/canvass; also debug, tsan, cover, fuzz
+# make test        unit tests, fuzz inputs and black-box tests (MODE=asan: under sanitizers)
+# make fuzz        looks for new inputs that break a promise: FUZZ_TIME=60 seconds for each target, FUZZ_RUNS=N
+#                  instead, FUZZ_TARGETS="json url" for some of them
 # make lint bench install clean; V=1 shows the commands
 
 MODE   ?= release
-CC     ?= cc
+ifeq ($(MODE)$(origin CC),fuzzdefault)
+CC     := clang
+endif
 PREFIX ?= /usr/local
 PYTHON ?= /usr/bin/python3
 V      ?= 0
@@ -27,7 +31,8 @@ OPT.debug   := -O0 -g3
 OPT.asan    := -O1 -g3 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 OPT.tsan    := -O1 -g3 -fsanitize=thread
 OPT.cover   := -O0 -g3 --coverage
-OPT    := $(or $(OPT.$(MODE)),$(error unknown MODE=$(MODE): use release, debug, asan, tsan or cover))
+OPT.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+OPT    := $(or $(OPT.$(MODE)),$(error unknown MODE=$(MODE): use release, debug, asan, tsan, cover or fuzz))
 
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Isrc -I$(OUT)/gen $(WARN) $(OPT) $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
 ALL_LIBS   := $(shell pkg-config --libs $(PKGS)) -lev -lpthread -lm $(LDLIBS)
@@ -38,6 +43,8 @@ OBJ     := $(SRC:%.c=$(OUT)/%.o) $(OUT)/gen/builtin_lua.o
 LIB     := $(filter-out $(OUT)/src/cli/main.o,$(OBJ))
 TESTS   := $(sort $(wildcard tests/unit/test_*.c))
 TESTBIN := $(TESTS:%.c=$(OUT)/%)
+FUZZ    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FUZZBIN := $(FUZZ:%.c=$(OUT)/%)
 
 all: $(OUT)/canvass
 
@@ -48,6 +55,12 @@ $(OUT)/canvass: $(OBJ)
 $(OUT)/tests/unit/%: $(OUT)/tests/unit/%.o $(OUT)/libcanvass.a
 	$(call say,LINK)
 	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS) $(shell pkg-config --libs cmocka)
+
+# The same target, driven by libFuzzer or by a main that replays what is checked in.
+FUZZMAIN := $(if $(filter fuzz,$(MODE)),,$(OUT)/tests/fuzz/replay.o)
+$(OUT)/tests/fuzz/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(FUZZMAIN) $(OUT)/libcanvass.a
+	$(call say,LINK)
+	$(Q)$(CC) $(OPT) $(if $(FUZZMAIN),,-fsanitize=fuzzer) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 
 $(OUT)/libcanvass.a: $(LIB)
 	@rm -f $@
@@ -66,10 +79,17 @@ $(OUT)/gen/builtin_lua.c: $(LUA) scripts/embed
 $(OUT)/gen/builtin_lua.o: $(OUT)/gen/builtin_lua.c
 	$(Q)$(CC) -std=c11 -Isrc $(OPT) -c -o $@ $<
 
-unit-tests: $(TESTBIN)
+unit-tests: $(TESTBIN) $(FUZZBIN)
 
-test: $(OUT)/canvass $(TESTBIN)
+test: $(OUT)/canvass unit-tests
 	scripts/run-tests $(OUT) $(PYTHON)
+
+fuzz-targets: $(FUZZBIN)
+
+fuzz:
+	scripts/install-deps fuzz
+	$(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-targets
+	scripts/fuzz build/fuzz
 
 lint:
 	scripts/check-layers
@@ -85,6 +105,6 @@ install: $(OUT)/canvass
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(TESTBIN:%=%.d)
-.PHONY: all unit-tests test lint bench install clean
+-include $(OBJ:.o=.d) $(TESTBIN:%=%.d) $(FUZZBIN:%=%.d)
+.PHONY: all unit-tests test fuzz fuzz-targets lint bench install clean
 .SECONDARY:
