@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/defs.h"
+#include "base/pool.h"
 #include "cli/commands.h"
 #include "cli/output.h"
 
@@ -153,5 +154,6 @@ int main(int argc, char **argv)
     if (!setlocale(LC_CTYPE, "") || strcmp(nl_langinfo(CODESET), "UTF-8") != 0)
         setlocale(LC_CTYPE, "C.UTF-8");
     signal(SIGPIPE, SIG_IGN);
+    pool_begin();
     return out_finish(dispatch(argc, argv));
 }

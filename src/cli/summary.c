@@ -31,9 +31,13 @@ struct summary {
     struct region_line *regions;
     struct failure_line *failures;
     size_t region_count, failure_count;
-    int64_t answers[2];          /* by cold */
-    double mean_s[2];
 };
+
+/* NAN when there was none. */
+static double mean_s(const struct job_summary *job, int cold)
+{
+    return job->answers[cold] ? job->answers_s[cold] / (double)job->answers[cold] : (double)NAN;
+}
 
 /* ---- reading ---- */
 
@@ -47,12 +51,6 @@ static const char region_sql[] =
 static const char rest_sql[] =
     "SELECT endpoint, status, coalesce(class, ''), max(error), count(*), region FROM executions WHERE job_id = ?1"
     " AND status <> 'succeeded' GROUP BY 1, 2, 3 ORDER BY count(*) DESC, 1, 2, 3";
-
-/* An attempt's row is its execution's times 1024 and more. */
-static const char times_sql[] =
-    "SELECT sum(NOT cold), avg(CASE WHEN NOT cold THEN ended_at - dispatched_at END), sum(cold),"
-    " avg(CASE WHEN cold THEN ended_at - dispatched_at END) FROM dispatches JOIN endings USING (row) WHERE"
-    " row >= " JOB("first_row * 1024") " AND row < " JOB("(first_row + planned) * 1024") " AND status = 'succeeded'";
 
 static const char *keep(struct summary *s, const struct value *v)
 {
@@ -100,18 +98,6 @@ static bool add_rest(void *ctx, int columns, const char *const *names, const str
     return true;
 }
 
-static bool add_times(void *ctx, int columns, const char *const *names, const struct value *v)
-{
-    struct summary *s = ctx;
-    (void)columns;
-    (void)names;
-    for (int cold = 0; cold < 2; cold++) {
-        s->answers[cold] = v[2 * cold].integer;
-        s->mean_s[cold] = v[2 * cold + 1].type == VALUE_REAL ? v[2 * cold + 1].real : NAN;
-    }
-    return true;
-}
-
 struct summary *summary_load(struct reader *reader, const char *job_id, struct err *err)
 {
     struct summary *s = mem_zalloc(sizeof *s);
@@ -120,8 +106,7 @@ struct summary *summary_load(struct reader *reader, const char *job_id, struct e
     if (reader_job(reader, job_id, &s->job, err) &&
         reader_sql(reader, region_sql, bind, 1, 0, add_region, s, err) &&
         (s->job.by_status[STATUS_SUCCEEDED] == s->job.planned ||
-         reader_sql(reader, rest_sql, bind, 1, 0, add_rest, s, err)) &&
-        reader_sql(reader, times_sql, bind, 1, 0, add_times, s, err))
+         reader_sql(reader, rest_sql, bind, 1, 0, add_rest, s, err)))
         return s;
     summary_free(s);
     return NULL;
@@ -201,9 +186,9 @@ static void add_figures(const struct summary *s, double speed, struct buf *out)
     buf_addf(out, " (%lld posts, %lld hops)\n", (long long)j->posts, (long long)j->hops);
     buf_addf(out, "  most in flight    %lld\n", (long long)j->max_in_flight);
     for (int cold = 1; cold >= 0; cold--)
-        if (s->answers[cold])
-            buf_addf(out, "  %lld %s answers, each took %s\n", (long long)s->answers[cold], cold ? "cold" : "warm",
-                     time_text(s->mean_s[cold], speed, text));
+        if (s->job.answers[cold])
+            buf_addf(out, "  %lld %s answers, each took %s\n", (long long)s->job.answers[cold], cold ? "cold" : "warm",
+                     time_text(mean_s(&s->job, cold), speed, text));
     if (!isnan(j->max_batch_gap_s))
         buf_addf(out, "  between batches   at most %s\n", time_text(j->max_batch_gap_s, speed, text));
     if (!isnan(j->cost))
@@ -316,8 +301,8 @@ cJSON *summary_json(const struct summary *s)
     cJSON *times = cJSON_AddObjectToObject(json, "times");
     for (int cold = 1; cold >= 0; cold--) {
         cJSON *one = cJSON_AddObjectToObject(times, cold ? "cold" : "warm");
-        cJSON_AddNumberToObject(one, "answers", (double)s->answers[cold]);
-        add_real(one, "mean_s", s->answers[cold] ? s->mean_s[cold] : NAN);
+        cJSON_AddNumberToObject(one, "answers", (double)s->job.answers[cold]);
+        add_real(one, "mean_s", mean_s(&s->job, cold));
     }
     return json;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/timeutil.h"
 #include "net/http_client_internal.h"
 
@@ -154,7 +155,7 @@ static void prepare_descriptors(unsigned in_flight)
 struct http_client *http_client_new(struct loop *loop, const struct http_client_options *o, struct err *err)
 {
     struct http_client *c = mem_zalloc(sizeof *c);
-    curl_global_init(CURL_GLOBAL_DEFAULT);
+    curl_global_init_mem(CURL_GLOBAL_DEFAULT, pool_malloc, pool_free, pool_realloc, pool_strdup, pool_calloc);
     if (o->ca_file && !http_trust_load(c, o->ca_file, err)) {
         curl_global_cleanup();
         free(c);

@@ -88,6 +88,7 @@ struct http_request {
     void *ctx;
 
     struct curl_slist trace;            /* in front of the target's chain */
+    struct buf trace_line;
     struct buf answer;
     char *location, *retry_after;       /* as sent; location is made absolute at the end */
     size_t header_bytes;

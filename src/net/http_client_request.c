@@ -141,6 +141,7 @@ struct http_request *http_request_new(struct http_client *c)
     struct http_request *q = mem_zalloc(sizeof *q);
     list_init(&q->link);
     list_init(&q->connect_link);
+    buf_init(&q->trace_line, MAX_HEADER_BYTES);
     q->easy = curl_easy_init();
     if (!q->easy)
         abort(); /* out of memory */
@@ -154,7 +155,7 @@ void http_request_free(struct http_request *q)
 {
     curl_easy_cleanup(q->easy);
     buf_done(&q->answer);
-    free(q->trace.data);
+    buf_done(&q->trace_line);
     forget_headers(q);
     free(q);
 }
@@ -186,7 +187,10 @@ static void set_headers(struct http_request *q, const struct http_send *s)
     const struct http_chain *from = s->without_headers ? &q->target->client->bare : &q->target->chain;
     struct curl_slist *list = s->post ? from->for_post : from->for_get;
     if (s->trace_id) {
-        q->trace = (struct curl_slist){mem_printf("X-Trace-Id: %s", s->trace_id), list};
+        buf_clear(&q->trace_line);
+        buf_adds(&q->trace_line, "X-Trace-Id: ");
+        buf_adds(&q->trace_line, s->trace_id);
+        q->trace = (struct curl_slist){q->trace_line.ptr, list};
         list = &q->trace;
     }
     SET(q->easy, CURLOPT_HTTPHEADER, list);

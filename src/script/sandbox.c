@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/timeutil.h"
 #include "script/sandbox_priv.h"
 
@@ -146,12 +147,12 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
         osize = 0; /* it is a type tag then */
     if (nsize == 0) {
         s->used -= osize;
-        free(ptr);
+        pool_free(ptr);
         return NULL;
     }
     if (nsize > osize && !may_grow(s, nsize - osize, nsize))
         return NULL;
-    void *fresh = realloc(ptr, nsize);
+    void *fresh = pool_realloc(ptr, nsize);
     if (!fresh)
         return nsize <= osize ? ptr : NULL; /* Lua relies on shrinking never to fail */
     s->used = s->used - osize + nsize;

@@ -49,6 +49,7 @@ struct store {
     struct queue queue;
     uint64_t published_number, handled_number; /* handled: written, or dropped after a failure */
     struct tasks asked, answered;
+    bool gathering;                /* the writer waits for more, not for work */
     bool stopping, hurried, given_up;
     int64_t locked_since_us, told_locked_us; /* 0: it writes */
     bool wake_sent;                /* and not yet answered by store_poll() */

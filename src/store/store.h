@@ -103,6 +103,8 @@ struct job_summary {       /* counted from rows, never kept */
     bool owner_gone;       /* it has not ended, and the process that ran it is not there any more */
     double created_at, started_at, ended_at, timeout_s; /* NAN: NULL */
     int64_t revision, planned, by_status[STATUS_COUNT], posts, hops, attempts;
+    int64_t answers[2];    /* attempts that succeeded; the second are those of a cold endpoint */
+    double answers_s[2];   /* how long those took, in all */
     int64_t max_in_flight;
     double max_batch_gap_s; /* NAN: no two batches one after another */
     double cost;           /* NAN: no price known */

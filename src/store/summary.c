@@ -22,7 +22,7 @@ static const char rest_sql[] =
     "SELECT status, posts, hops, cost FROM executions WHERE job_id = ?1 AND status <> 'succeeded'";
 static const char attempts_sql[] =
     "SELECT d.row, in_flight, coalesce(e.dispatched_at, (SELECT dispatched_at FROM hops WHERE attempt = d.row)),"
-    " ended_at, coalesce(became, status) = 'succeeded', posts, all_hops, cost"
+    " ended_at, coalesce(became, status) = 'succeeded', posts, all_hops, cost, cold, e.dispatched_at"
     " FROM dispatches AS d LEFT JOIN endings AS e ON e.row = d.row WHERE d.row >= ?1 AND d.row < ?2 ORDER BY d.row";
 
 static void copy_text(char *out, size_t size, const char *text)
@@ -84,6 +84,14 @@ static void add_execution(struct job_summary *out, enum status status, struct st
     out->hops += stmt_get_int(st, column + 1);
     if (!isnan(cost))
         out->cost = isnan(out->cost) ? cost : out->cost + cost;
+}
+
+static void add_answer(struct job_summary *out, bool cold, double took_s)
+{
+    if (!isnan(took_s)) {
+        out->answers[cold]++;
+        out->answers_s[cold] += took_s;
+    }
 }
 
 static bool count_rest(struct db *db, struct job_summary *out, struct err *err)
@@ -157,8 +165,10 @@ static bool read_attempts(struct db *db, const struct job_extent *extent, struct
         out->attempts++;
         if (in_flight > out->max_in_flight)
             out->max_in_flight = in_flight;
-        if (stmt_get_int(st, 4))
+        if (stmt_get_int(st, 4)) {
             add_execution(out, STATUS_SUCCEEDED, st, 5);
+            add_answer(out, stmt_get_int(st, 8), stmt_get_real(st, 3) - stmt_get_real(st, 9));
+        }
         add_attempt(&gap, per_question > 0 ? number / per_question : 0, stmt_get_real(st, 2), stmt_get_real(st, 3));
     }
     stmt_free(st);
