@@ -134,9 +134,7 @@ static void judge(struct probe *p, const struct response *r)
         buf_adds(&p->wrong, err.text);
         return;
     }
-    /* A bare 200 is how some say that they are well; anything else that says nothing is another page. */
-    bool told = health.readable && (health.status.len || health.region.len || health.model_count);
-    if (health.expected && r->body.len && !told)
+    if (!health_tells(&health, r))
         buf_addf(&p->wrong, "HTTP 200, but adapter %s finds neither status nor models in the answer: check the URL",
                  p->endpoint->adapter);
     if (health.readable && health.model_count)

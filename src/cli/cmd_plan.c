@@ -40,6 +40,7 @@ struct planning {
     bool *answered;            /* by endpoint index */
     struct {                   /* of the rehearsal */
         struct tally tally;
+        struct warm_tally warm;
         int64_t makespan_us;
         unsigned max_in_flight, max_batches;
         bool stuck;
@@ -56,7 +57,8 @@ struct planning {
 static const char median_sql[] =
     "WITH t AS (SELECT c.endpoint AS endpoint, d.cold AS cold, e.ended_at - e.dispatched_at AS s FROM endings e "
     "JOIN dispatches d ON d.row = e.row JOIN jobs j ON j.row = d.job_row JOIN job_cells c ON c.job_row = j.row "
-    "AND c.position = (e.row / 1024 - j.first_row) % j.width WHERE e.status = 'succeeded'), "
+    "AND c.position = (e.row / 1024 - j.first_row) % j.width WHERE e.status = 'succeeded' "
+    "AND e.row < (j.first_row + j.planned) * 1024), "
     "r AS (SELECT endpoint, cold, s, row_number() OVER w AS k, count(*) OVER (PARTITION BY endpoint, cold) AS n FROM t "
     "WINDOW w AS (PARTITION BY endpoint, cold ORDER BY s)) "
     "SELECT endpoint, cold, s FROM r WHERE k = (n + 1) / 2 ORDER BY cold";
@@ -116,6 +118,7 @@ static void price(struct planning *p)
     double tokens = max_tokens(p->spec), each = (double)p->plan->question_count * p->plan->sample_count;
     for (uint32_t i = 0; i < p->plan->endpoint_count; i++) {
         const struct endpoint_spec *e = plan_endpoint(p->plan, i);
+        bool warmed = p->spec->warm && e->warm == WARM_ASK && !e->paused;
         double one = e->price_per_second * (double)e->deadline_us / SECOND_US;
         if (e->price_per_token > 0)
             one += e->price_per_token * tokens;
@@ -124,7 +127,7 @@ static void price(struct planning *p)
         } else if (one <= 0) {
             p->no_price++;
         } else {
-            p->cost += each * e->retry.attempts * one;
+            p->cost += (each + warmed) * e->retry.attempts * one;
             p->priced++;
         }
     }
@@ -135,7 +138,7 @@ static void price(struct planning *p)
 static void observe(void *ctx, const struct event *event)
 {
     struct planning *p = ctx;
-    if (event->kind != EVENT_ATTEMPT_STARTED)
+    if (event->kind != EVENT_ATTEMPT_STARTED || event->warm)
         return;
     if (!p->posts++)
         p->first_asked_us = event->at_us;
@@ -150,6 +153,8 @@ static int64_t takes_us(void *ctx, const struct exchange *x)
 {
     struct planning *p = ctx;
     unsigned endpoint = x->endpoint->index;
+    if (x->health)
+        return 0; /* nobody measures it, and its container may be another */
     bool first = !p->answered[endpoint];
     p->answered[endpoint] = true;
     return first ? p->first_us[endpoint] : p->answer_us[endpoint];
@@ -159,6 +164,7 @@ static void ended(void *ctx, const struct rehearsal_end *end)
 {
     struct planning *p = ctx;
     p->result.tally = end->view->tally;
+    p->result.warm = end->view->warm;
     p->result.makespan_us = end->makespan_us;
     p->result.max_in_flight = end->view->max_in_flight;
     p->result.max_batches = end->max_batches;
@@ -272,7 +278,12 @@ static void add_summary(const struct planning *p, struct buf *out)
     buf_addf(out, "\npolicy             %s: %u question batch%s, %s\n", p->spec->policy, plan->question_count,
              plan->question_count == 1 ? "" : "es",
              p->result.max_batches <= 1 ? "one after another" : "several at a time");
-    buf_addf(out, "POSTs              %llu, if nothing has to be asked again\n", (unsigned long long)p->posts);
+    const struct warm_tally *warm = &p->result.warm;
+    buf_addf(out, "POSTs              %llu%s, if nothing has to be asked again\n", (unsigned long long)p->posts,
+             warm->posts ? " and those of the warm-up" : "");
+    if (warm->planned)
+        buf_addf(out, "warm-up            %llu POSTs and %llu health GETs before anything else, one for each endpoint\n",
+                 (unsigned long long)warm->posts, (unsigned long long)warm->hops);
     buf_addf(out, "most in flight     %u\n", p->result.max_in_flight);
     add_cost(p, out);
     add_time(p, out);
@@ -325,6 +336,8 @@ static void print_json(const struct planning *p)
     cJSON_AddNumberToObject(json, "endpoints", p->plan->endpoint_count);
     cJSON_AddNumberToObject(json, "executions", (double)p->plan->count);
     cJSON_AddNumberToObject(json, "posts", (double)p->posts);
+    cJSON_AddNumberToObject(json, "warm_posts", (double)p->result.warm.posts);
+    cJSON_AddNumberToObject(json, "warm_hops", (double)p->result.warm.hops);
     cJSON_AddNumberToObject(json, "skipped", p->result.tally.by_status[STATUS_SKIPPED]);
     cJSON_AddNumberToObject(json, "waiting", waiting(p));
     cJSON_AddNumberToObject(json, "max_in_flight", p->result.max_in_flight);

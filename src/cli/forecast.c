@@ -28,7 +28,7 @@ void forecast_done(struct forecast *f)
 
 void forecast_event(struct forecast *f, const struct event *event)
 {
-    if (event->kind == EVENT_EXECUTION_ENDED && event->status == STATUS_FAILED)
+    if (event->kind == EVENT_EXECUTION_ENDED && !event->warm && event->status == STATUS_FAILED)
         f->failures[event->class]++;
 }
 

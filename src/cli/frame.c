@@ -84,6 +84,12 @@ static bool over(const struct tally *t)
     return ended_of(t) == t->planned;
 }
 
+/* The stage before the first question. */
+static bool warming_up(const struct job_view *v)
+{
+    return v->warm.planned && !v->warm.ended_us && !job_state_is_final(v->state);
+}
+
 static void add_tally(struct tally *sum, const struct tally *t)
 {
     sum->planned += t->planned;
@@ -168,6 +174,9 @@ static void draw_eta(struct pen *p, const struct frame_input *in)
                   seconds_text(in->now_us - in->locked_since_us, text));
     else if (in->draining)
         pen_text(p, INK_BUSY, "   draining: Ctrl-C again aborts");
+    else if (warming_up(v))
+        pen_textf(p, INK_BUSY, "   warming up: %u of %u endpoints are through",
+                  v->warm.warm + v->warm.failed, v->warm.planned);
     else if (eta_us < 0)
         pen_text(p, INK_DIM, "   ETA unknown until the first answers");
     else
@@ -185,7 +194,8 @@ static void draw_header(struct sketch *s)
     const struct job_view *v = in->view;
     char text[DURATION_TEXT];
     int64_t until_us = v->ended_us ? v->ended_us : in->now_us;
-    int64_t elapsed_us = v->first_dispatch_us ? until_us - v->first_dispatch_us : 0;
+    int64_t since_us = v->first_dispatch_us ? v->first_dispatch_us : v->warm.began_us;
+    int64_t elapsed_us = since_us ? until_us - since_us : 0;
     uint32_t answers = v->tally.by_status[STATUS_SUCCEEDED];
     struct bar bar = bar_of(&v->tally);
 
@@ -266,14 +276,14 @@ static void draw_questions(struct sketch *s, size_t rows)
 struct region_sum {
     struct tally tally;
     unsigned models, in_flight, backing_off, paused;
-    bool held, broken, cold;
+    bool held, broken, cold, warming;
     int64_t first_dispatch_us;
 };
 
 static struct region_sum sum_region(const struct frame_input *in, unsigned region)
 {
-    struct region_sum sum = {.cold = true};
     const struct job_view *v = in->view;
+    struct region_sum sum = {.cold = true, .warming = warming_up(v)};
     for (uint32_t i = 0; i < v->plan->endpoint_count; i++) {
         const struct endpoint_view *e = &in->endpoints[i];
         const struct endpoint_tally *t = &v->endpoints[i];
@@ -302,7 +312,7 @@ static const char *region_status(const struct region_sum *r, enum ink *ink)
         return all ? "done" : "ended";
     }
     if (r->in_flight)
-        return r->cold ? "cold start" : "asking";
+        return r->warming ? "warming up" : r->cold ? "cold start" : "asking";
     if (r->broken) {
         *ink = INK_BAD;
         return "failing";
@@ -422,7 +432,7 @@ static void draw_wait(struct sketch *s, uint32_t i)
     else if (e->oldest_dispatch_us)
         pen_textf(p, INK_BUSY, "%u in flight, the oldest for %s%s", e->in_flight,
                   seconds_text(in->now_us - e->oldest_dispatch_us, text),
-                  e->cold ? ", cold start" : "");
+                  warming_up(in->view) ? ", warming up" : e->cold ? ", cold start" : "");
     if (e->backing_off)
         pen_textf(p, INK_BUSY, "%s%u backing off", e->oldest_dispatch_us ? ", " : "", e->backing_off);
     row_end(s);

@@ -39,7 +39,8 @@ static void log_job(const struct event *e, const struct job_view *v)
               LOG_S("reason", v->reason), LOG_R("took_s", seconds(e->took_us)), LOG_I("executions", e->executions),
               LOG_I("succeeded", t->by_status[STATUS_SUCCEEDED]), LOG_I("failed", t->by_status[STATUS_FAILED]),
               LOG_I("cancelled", t->by_status[STATUS_CANCELLED]), LOG_I("skipped", t->by_status[STATUS_SKIPPED]),
-              LOG_I("posts", v->posts), LOG_I("hops", v->hops));
+              LOG_I("posts", v->posts), LOG_I("hops", v->hops), LOG_I("warm_posts", v->warm.posts),
+              LOG_I("warm_hops", v->warm.hops));
 }
 
 static void log_batch(const struct event *e, const struct job_view *v)
@@ -65,18 +66,25 @@ static const char *describe(const struct event *e, enum log_level *level)
     *level = LOG_DEBUG;
     switch (e->kind) {
     case EVENT_ATTEMPT_STARTED:
-        return "asking";
+        *level = e->warm ? LOG_INFO : LOG_DEBUG;
+        return e->warm ? "warming the endpoint up" : "asking";
     case EVENT_HOP:
+        if (e->warm == WARM_HEALTH)
+            return "asking the health URL";
         *level = e->hops <= 1 ? LOG_INFO : LOG_DEBUG; /* an endpoint that is polled makes many */
         return "fetching the answer from its result URL";
     case EVENT_ATTEMPT_FAILED: /* nothing is lost yet */
         *level = LOG_INFO;
-        return "attempt failed, will ask again";
+        return e->warm ? "warm-up failed, will ask again" : "attempt failed, will ask again";
     default:
         break;
     }
     if (e->status == STATUS_FAILED)
         *level = LOG_WARN;
+    if (e->warm) {
+        *level = e->status == STATUS_SUCCEEDED ? LOG_INFO : *level;
+        return e->status == STATUS_SUCCEEDED ? "endpoint is warm" : "endpoint could not be warmed up, it stays cold";
+    }
     return e->status == STATUS_FAILED      ? "execution failed"
            : e->status == STATUS_SUCCEEDED ? "execution succeeded"
            : e->status == STATUS_CANCELLED ? "execution cancelled"
@@ -90,7 +98,7 @@ static void log_execution(const struct event *e, const struct job_view *v, const
     bool failed = e->kind == EVENT_ATTEMPT_FAILED;
     struct log_field fields[] = {
         LOG_S("job_id", v->id),
-        LOG_S("question", v->plan->job->questions[e->cell.question].id),
+        LOG_S("question", e->warm ? NULL : v->plan->job->questions[e->cell.question].id),
         LOG_S("region", table->regions[e->endpoint->region].id),
         LOG_S("model", e->endpoint->model),
         LOG_I("sample", e->cell.sample + 1),

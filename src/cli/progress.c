@@ -243,7 +243,7 @@ void progress_free(struct progress *p)
 
 void progress_event(struct progress *p, const struct event *event)
 {
-    if (p->left && event->kind == EVENT_EXECUTION_ENDED) {
+    if (p->left && event->kind == EVENT_EXECUTION_ENDED && !event->warm) {
         struct job_view view;
         engine_job_view(p->job, &view);
         unsigned region = event->endpoint->region;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cjson/cJSON.h>
 
@@ -25,12 +26,19 @@ struct failure_line {
     int64_t count;
 };
 
+struct warm_line {
+    const char *endpoint, *kind, *status, *class, *error;
+    double took_s;
+};
+
 struct summary {
     struct arena arena;
     struct job_summary job;
     struct region_line *regions;
     struct failure_line *failures;
     size_t region_count, failure_count;
+    struct warm_line *warm_ups;
+    size_t warm_count;
 };
 
 /* NAN when there was none. */
@@ -98,6 +106,21 @@ static bool add_rest(void *ctx, int columns, const char *const *names, const str
     return true;
 }
 
+static const char warm_sql[] =
+    "SELECT endpoint, kind, status, coalesce(class, ''), coalesce(error, ''), ended_at - started_at FROM warmups"
+    " WHERE job_id = ?1 ORDER BY row";
+
+static bool add_warm_up(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    struct summary *s = ctx;
+    (void)columns;
+    (void)names;
+    s->warm_ups = mem_array(s->warm_ups, s->warm_count + 1, sizeof *s->warm_ups);
+    s->warm_ups[s->warm_count++] = (struct warm_line){keep(s, &v[0]), keep(s, &v[1]), keep(s, &v[2]), keep(s, &v[3]),
+                                                      keep(s, &v[4]), v[5].type == VALUE_REAL ? v[5].real : NAN};
+    return s->warm_count < LINES_MAX;
+}
+
 struct summary *summary_load(struct reader *reader, const char *job_id, struct err *err)
 {
     struct summary *s = mem_zalloc(sizeof *s);
@@ -106,7 +129,8 @@ struct summary *summary_load(struct reader *reader, const char *job_id, struct e
     if (reader_job(reader, job_id, &s->job, err) &&
         reader_sql(reader, region_sql, bind, 1, 0, add_region, s, err) &&
         (s->job.by_status[STATUS_SUCCEEDED] == s->job.planned ||
-         reader_sql(reader, rest_sql, bind, 1, 0, add_rest, s, err)))
+         reader_sql(reader, rest_sql, bind, 1, 0, add_rest, s, err)) &&
+        (s->job.warm_ups == 0 || reader_sql(reader, warm_sql, bind, 1, 0, add_warm_up, s, err)))
         return s;
     summary_free(s);
     return NULL;
@@ -119,6 +143,7 @@ void summary_free(struct summary *s)
     arena_done(&s->arena);
     free(s->regions);
     free(s->failures);
+    free(s->warm_ups);
     free(s);
 }
 
@@ -184,6 +209,9 @@ static void add_figures(const struct summary *s, double speed, struct buf *out)
     else
         buf_adds(out, "  posts per answer  -");
     buf_addf(out, " (%lld posts, %lld hops)\n", (long long)j->posts, (long long)j->hops);
+    if (j->warm_ups)
+        buf_addf(out, "  warmed up first   %lld of %lld endpoints (%lld more posts, %lld hops)\n", (long long)j->warmed,
+                 (long long)j->warm_ups, (long long)j->warm_posts, (long long)j->warm_hops);
     buf_addf(out, "  most in flight    %lld\n", (long long)j->max_in_flight);
     for (int cold = 1; cold >= 0; cold--)
         if (s->job.answers[cold])
@@ -220,11 +248,37 @@ static void add_failures(const struct summary *s, size_t columns, struct buf *ou
     table_free(t);
 }
 
+static void add_cold(const struct summary *s, size_t columns, struct buf *out)
+{
+    if (s->job.warmed == s->job.warm_ups)
+        return;
+    struct table *t = table_new();
+    table_column(t, "", TABLE_LEFT);
+    table_column(t, "endpoint", TABLE_LEFT);
+    table_column(t, "status", TABLE_LEFT);
+    table_column(t, "class", TABLE_LEFT);
+    table_column(t, "why", TABLE_FLEX);
+    for (size_t i = 0; i < s->warm_count; i++) {
+        const struct warm_line *w = &s->warm_ups[i];
+        if (strcmp(w->status, status_name(STATUS_SUCCEEDED)) == 0)
+            continue;
+        table_text(t, "");
+        table_text(t, w->endpoint);
+        table_text(t, w->status);
+        table_text(t, *w->class ? w->class : "-");
+        table_text(t, w->error);
+    }
+    buf_adds(out, "\nnot warmed up\n");
+    table_print(t, columns, out);
+    table_free(t);
+}
+
 void summary_text(const struct summary *s, size_t columns, double speed, struct buf *out)
 {
     add_head(s, speed, out);
     add_regions(s, out);
     add_figures(s, speed, out);
+    add_cold(s, columns, out);
     add_failures(s, columns, out);
 }
 
@@ -262,6 +316,8 @@ cJSON *job_json(const struct job_summary *j)
     cJSON_AddNumberToObject(json, "posts", (double)j->posts);
     cJSON_AddNumberToObject(json, "hops", (double)j->hops);
     cJSON_AddNumberToObject(json, "attempts", (double)j->attempts);
+    cJSON_AddNumberToObject(json, "warm_posts", (double)j->warm_posts);
+    cJSON_AddNumberToObject(json, "warm_hops", (double)j->warm_hops);
     add_real(json, "posts_per_answer", answers ? (double)j->posts / (double)answers : NAN);
     if (job_state_is_final(j->state))
         cJSON_AddNullToObject(json, "owner_alive");
@@ -275,6 +331,7 @@ cJSON *job_json(const struct job_summary *j)
     cJSON_AddNumberToObject(json, "max_in_flight", (double)j->max_in_flight);
     add_real(json, "max_batch_gap_s", j->max_batch_gap_s);
     add_real(json, "cost", j->cost);
+    add_real(json, "warm_cost", j->warm_cost);
     return json;
 }
 
@@ -297,6 +354,18 @@ cJSON *summary_json(const struct summary *s)
         cJSON_AddNumberToObject(one, "count", (double)f->count);
         cJSON_AddStringToObject(one, "example", f->error);
         cJSON_AddItemToArray(failures, one);
+    }
+    cJSON *warm_ups = cJSON_AddArrayToObject(json, "warm_ups");
+    for (size_t i = 0; i < s->warm_count; i++) {
+        const struct warm_line *w = &s->warm_ups[i];
+        cJSON *one = cJSON_CreateObject();
+        cJSON_AddStringToObject(one, "endpoint", w->endpoint);
+        cJSON_AddStringToObject(one, "kind", w->kind);
+        cJSON_AddStringToObject(one, "status", w->status);
+        cJSON_AddStringToObject(one, "class", w->class);
+        cJSON_AddStringToObject(one, "error", w->error);
+        add_real(one, "took_s", w->took_s);
+        cJSON_AddItemToArray(warm_ups, one);
     }
     cJSON *times = cJSON_AddObjectToObject(json, "times");
     for (int cold = 1; cold >= 0; cold--) {

@@ -12,7 +12,7 @@ enum { CELLS_MIN = 10, CELLS_MAX = 240, NAME_COLUMNS_MAX = 32 };
 void timeline_init(struct timeline *t, const struct plan *plan)
 {
     *t = (struct timeline){.plan = plan};
-    t->started_us = mem_zalloc(plan->count * sizeof *t->started_us);
+    t->started_us = mem_zalloc((plan->count + plan->endpoint_count) * sizeof *t->started_us);
 }
 
 void timeline_done(struct timeline *t)

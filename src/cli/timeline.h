@@ -19,7 +19,7 @@ struct span {
 /* The first so many endpoints, and the first so many spans: the chart says what it leaves out. */
 struct timeline {
     const struct plan *plan;
-    int64_t *started_us;       /* of each execution's attempt under way; 0: none */
+    int64_t *started_us;       /* of each execution's attempt under way, then of each endpoint's warm-up; 0: none */
     struct span *spans;
     size_t count;
     double end_s;

@@ -65,6 +65,12 @@ struct question_tally {
     int64_t first_dispatch_us, last_end_us; /* 0: not yet */
 };
 
+struct warm_tally {                 /* warm-ups: attempts before the policy starts, which are no executions */
+    uint32_t planned, warm, failed; /* endpoints; cancelled ones count as failed, open ones not yet */
+    uint64_t posts, hops;           /* hops: every GET */
+    int64_t began_us, ended_us;     /* 0: not yet */
+};
+
 struct job_view {
     const char *id;
     enum job_state state;
@@ -74,11 +80,12 @@ struct job_view {
     struct tally tally;
     const struct question_tally *questions;  /* plan->question_count */
     const struct endpoint_tally *endpoints;  /* plan->endpoint_count */
-    uint64_t posts, hops, attempts;
+    struct warm_tally warm;
+    uint64_t posts, hops, attempts; /* of executions */
     unsigned in_flight, max_in_flight;
     int64_t first_dispatch_us, ended_us;     /* 0: not yet */
     int64_t max_batch_gap_us;       /* from a question's end to the next one's first dispatch; -1: no such gap */
-    double cost;                    /* NAN: no price known */
+    double cost;                    /* of warm-ups too; NAN: no price known */
 };
 void engine_job_view(const struct engine_job *job, struct job_view *out);
 

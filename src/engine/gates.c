@@ -134,7 +134,7 @@ static bool line_has_work(struct line *line)
     if (line->endpoint->breaker.state == BREAKER_DEAD)
         job_close_endpoint(line->job, line->position, CLASS_BREAKER_OPEN,
                            "the endpoint kept failing: look at its earlier errors, then retry");
-    if (!list_empty(&line->due))
+    if (!list_empty(&line->due) || warm_wanted(line))
         return true;
     return line_next(line, &run, &cell) && line->backing_off < LINE_BACKING_OFF_MAX;
 }

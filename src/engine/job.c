@@ -118,9 +118,9 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     lines_init(job);
     take_up_past(job);
     close_paused(job);
-    if (job->spec->timeout_us)
-        timer_set(&e->timers, &job->timeout, engine_now(e) + job->spec->timeout_us);
-    job->policy.start(job->policy.ctx, job);
+    if (job->spec->warm)
+        warm_begin(job);
+    job_start_policy(job);
     engine_poke(e);
     return job;
 }
@@ -240,6 +240,12 @@ void job_dispatched(struct engine_job *job, const struct live *live, int64_t now
     batch_event(job, EVENT_BATCH_STARTED, live->cell.question, 0);
 }
 
+void job_add_cost(struct engine_job *job, double cost)
+{
+    if (!isnan(cost))
+        job->cost = isnan(job->cost) ? cost : job->cost + cost;
+}
+
 static void count_ended(const struct live *live)
 {
     struct engine_job *job = live->line->job;
@@ -247,8 +253,7 @@ static void count_ended(const struct live *live)
     struct endpoint_tally *endpoint = &job->endpoints[live->cell.endpoint];
     if (live->ended_us > question->last_end_us)
         question->last_end_us = live->ended_us;
-    if (!isnan(live->cost))
-        job->cost = isnan(job->cost) ? live->cost : job->cost + live->cost;
+    job_add_cost(job, live->cost);
     if (live->end_status != STATUS_SUCCEEDED)
         return;
     int64_t took_us = live->ended_us - live->dispatched_us;
@@ -324,7 +329,8 @@ static void stop_policy(struct engine_job *job)
 {
     if (!job->policy_ended) {
         job->policy_ended = true;
-        job->policy.stop(job->policy.ctx);
+        if (job->policy_started)
+            job->policy.stop(job->policy.ctx);
     }
     runs_free(job);
 }
@@ -337,7 +343,7 @@ static void stop_lives(struct engine_job *job, enum stop_how how, enum failure_c
             struct live *live = container_of(it, struct live, in_line);
             next = it->next;
             bool idle = live->phase == PHASE_BACKING_OFF || live->phase == PHASE_DUE;
-            if (how == STOP_ABORT || idle)
+            if (how == STOP_ABORT || idle || live->warm) /* nobody needs a warm endpoint any more */
                 live_stop(live, class, job->reason);
         }
         line_leave(line);
@@ -471,6 +477,7 @@ void engine_job_view(const struct engine_job *job, struct job_view *out)
         .tally = job->tally,
         .questions = job->questions,
         .endpoints = job->endpoints,
+        .warm = job->warm,
         .posts = job->posts,
         .hops = job->hops,
         .attempts = job->attempts,

@@ -76,15 +76,19 @@ void live_free(struct live *live)
     free(live);
 }
 
+/* As little as an endpoint can be asked. */
+static const struct question warm_question = {.id = "warm-up", .prompt = {"Reply with OK.", 14}};
+
 static struct ask ask_of(const struct live *live)
 {
     const struct engine_job *job = live->line->job;
     return (struct ask){
         .job = job->spec,
-        .question = &job->spec->questions[live->cell.question],
+        .question = live->warm ? &warm_question : &job->spec->questions[live->cell.question],
         .table = job->plan->table,
         .endpoint = live_spec(live),
         .sample = live->cell.sample + 1,
+        .warm = live->warm,
     };
 }
 
@@ -103,6 +107,7 @@ static void send_exchange(struct live *live, bool post, const char *url)
         .endpoint = spec,
         .url = url,
         .post = post,
+        .health = live->warm == WARM_HEALTH,
         .other_origin = url && !url_same_origin(url, spec->url),
         .body = post ? buf_str(&live->body) : (struct str){0},
         .trace_id = live->trace_id,
@@ -113,20 +118,26 @@ static void send_exchange(struct live *live, bool post, const char *url)
     e->ports.transport.send(e->ports.transport.ctx, &live->x);
 }
 
-static void post(struct live *live)
+static uint64_t *job_posts(const struct live *live)
 {
     struct engine_job *job = live->line->job;
+    return live->warm ? &job->warm.posts : &job->posts;
+}
+
+static void post(struct live *live)
+{
     live->posts++;
-    job->posts++;
+    ++*job_posts(live);
     live->unsent = false;
     send_exchange(live, true, live->post_url);
 }
 
 static void get(struct live *live)
 {
+    struct engine_job *job = live->line->job;
     live->hops++;
     live->attempt_hops++;
-    live->line->job->hops++;
+    ++*(live->warm ? &job->warm.hops : &job->hops);
     live_tell(live, EVENT_HOP, 0);
     send_exchange(live, false, live->result_url);
 }
@@ -134,8 +145,12 @@ static void get(struct live *live)
 static void attempt_durable(struct await *a)
 {
     struct live *live = container_of(a, struct live, await);
-    post(live);
-    job_dispatched(live->line->job, live, live->sent_us);
+    if (live->on_result_url)
+        get(live);
+    else
+        post(live);
+    if (!live->warm)
+        job_dispatched(live->line->job, live, live->sent_us);
     live_tell(live, EVENT_ATTEMPT_STARTED, 0);
 }
 
@@ -150,13 +165,24 @@ static bool request_build(struct live *live)
     struct engine *e = live_engine(live);
     struct ask ask = ask_of(live);
     struct err err;
-    if (live->body.len)
+    if (live->body.len || live->warm == WARM_HEALTH)
         return true; /* a further attempt sends the same bytes */
     if (e->ports.adapter.request(e->ports.adapter.ctx, &ask, &live->body, &err) && !live->body.full)
         return true;
     live_set_error(live, CLASS_CONFIG, live->body.full ? "the request is over 16 MiB: make the prompt shorter" : err.text);
     buf_clear(&live->body);
     return false;
+}
+
+/* A health URL is like a result URL that is there from the start: asked by GET until it answers. */
+static const char *first_url(struct live *live)
+{
+    const struct endpoint_spec *spec = live_spec(live);
+    live->on_result_url = live->warm == WARM_HEALTH;
+    if (!live->on_result_url)
+        return live->post_url ? live->post_url : spec->url;
+    free(live->result_url);
+    return live->result_url = mem_strdup(live->line->job->plan->table->regions[spec->region].health);
 }
 
 /* A row for the attempt, then its POST. */
@@ -169,18 +195,19 @@ static void begin_attempt(struct live *live)
     live->attempt_hops = live->polls = live->reposts = 0;
     live->dispatched_us = live->first_byte_us = live->charged_from_us = 0;
     live->bytes_in = live->bytes_out = 0;
-    live->on_result_url = live->unsent = false;
+    live->unsent = false;
     live->cold = live->cold || !line->endpoint->warm;
-    job->attempts++;
-    job_move(job, live->cell, STATUS_RUNNING);
+    if (!live->warm)
+        job->attempts++;
+    live_move(live, STATUS_RUNNING);
     name_trace(live);
 
     bool ok = request_build(live);
     struct attempt_began row = {
         .row = job->first_row + (int64_t)live->n,
         .number = live->attempt,
-        .url = live->post_url ? live->post_url : line->endpoint->spec->url,
-        .request = buf_str(&live->body),
+        .url = first_url(live),
+        .request = live->warm == WARM_HEALTH ? (struct str){0} : buf_str(&live->body),
         .queued_at = engine_unix_s(e, live->queued_us),
         .in_flight = e->global.sema.used,
         .revision = job->plan->table->revision,
@@ -216,6 +243,10 @@ void live_start(struct line *line)
     struct cell cell;
     if (!list_empty(&line->due)) {
         live = container_of(list_pop(&line->due), struct live, link);
+    } else if (line->to_warm) {
+        live = live_new(line, NULL, warm_cell(line));
+        live->warm = line->endpoint->spec->warm;
+        line->to_warm = false;
     } else {
         bool found = line_next(line, &run, &cell);
         assert(found);
@@ -278,7 +309,7 @@ static void follow(struct live *live, const struct outcome *o, const struct resp
     }
     live->on_result_url = true;
     live->poll_wait_us = follow_wait_us(live, o, r->http_status);
-    job_move(job, live->cell, STATUS_WAITING_RESULT);
+    live_move(live, STATUS_WAITING_RESULT);
     if (!commit) {
         fetch_after(live, live->poll_wait_us);
         return;
@@ -315,7 +346,7 @@ static void take_back_unsent(struct live *live, enum wire wire)
     live->unsent = live->x.post && (wire == WIRE_CONNECT || wire == WIRE_TLS || wire == WIRE_NOT_SENT);
     if (live->unsent) {
         live->posts--;
-        live->line->job->posts--;
+        --*job_posts(live);
     }
 }
 
@@ -368,6 +399,14 @@ void live_exchange_ended(struct live *live, const struct response *r)
 
 /* ---- time ---- */
 
+static const char *waited_for(const struct live *live)
+{
+    if (live->warm == WARM_HEALTH)
+        return live->error[0] ? ": the health URL never told that all is well" : ": the health URL never answered";
+    return live->on_result_url ? " waiting for the result URL, which is kept"
+                               : " after the request was sent: it may have run";
+}
+
 /* A deadline fired while an exchange was in flight, or before the next one. */
 static void out_of_time(struct live *live)
 {
@@ -382,8 +421,7 @@ static void out_of_time(struct live *live)
         fetch_after(live, poll_delay_us(spec->poll_us, live->polls++));
         return;
     }
-    snprintf(error, sizeof error, "%s of %s ran out %s", whole ? "deadline" : "hop", text,
-             live->on_result_url ? "waiting for the result URL, which is kept" : "after the request was sent: it may have run");
+    snprintf(error, sizeof error, "%s of %s ran out%s", whole ? "deadline" : "hop", text, waited_for(live));
     live_set_error(live, CLASS_TIMEOUT, error);
     struct outcome o = {.action = ACTION_FAIL, .class = CLASS_TIMEOUT, .counts_as_failure = true, .wait_us = -1};
     snprintf(o.error, sizeof o.error, "%s", error);

@@ -20,6 +20,12 @@ static inline int64_t live_deadline_us(const struct live *live)
     return live->started_us + live_spec(live)->deadline_us;
 }
 
+static inline void live_move(struct live *live, enum status to)
+{
+    if (!live->warm)
+        job_move(live->line->job, live->cell, to);
+}
+
 /* ---- live_end.c ---- */
 void live_wait(struct live *live, enum phase phase, void (*durable)(struct await *), uint64_t number);
 void live_tell(const struct live *live, enum event_kind kind, int64_t wait_us);

@@ -16,6 +16,7 @@ void live_tell(const struct live *live, enum event_kind kind, int64_t wait_us)
         .job = live->line->job,
         .endpoint = live_spec(live),
         .cell = live->cell,
+        .warm = live->warm,
         .attempt = live->attempt,
         .hops = live->attempt_hops,
         .status = live->end_status,
@@ -56,6 +57,8 @@ static void add_cost(struct live *live, const struct answer *a)
 {
     const struct endpoint_spec *spec = live_spec(live);
     double cost = 0;
+    if (live->warm == WARM_HEALTH)
+        return;
     int64_t from_us = live->charged_from_us ? live->charged_from_us : live->dispatched_us;
     if (from_us && !live->unsent)
         cost += spec->price_per_second * (double)(live->ended_us - from_us) / (double)SECOND_US;
@@ -131,7 +134,7 @@ static void back_off(struct live *live, int64_t wait_us, const struct response *
     live->phase = PHASE_BACKING_OFF;
     line->backing_off++;
     line->endpoint->backing_off++;
-    job_move(line->job, live->cell, STATUS_BACKING_OFF);
+    live_move(live, STATUS_BACKING_OFF);
     live->queued_us = live->ended_us + wait_us;
     timer_set(&e->timers, &live->timer, live->queued_us);
     live_tell(live, EVENT_ATTEMPT_FAILED, wait_us);
@@ -166,6 +169,13 @@ static void end_between_attempts(struct live *live, enum status status)
     }
     live->ended_us = engine_now(e);
     live->end_status = status;
+    list_unlink(&live->link);
+    timer_off(&e->timers, &live->timer);
+    buf_done(&live->body);
+    if (live->warm) { /* its attempts' rows say it all */
+        live_wait(live, PHASE_ENDING, end_durable, e->durable);
+        return;
+    }
     struct rows_closed row = {
         .first_row = line->job->first_row + (int64_t)live->n,
         .count = 1,
@@ -174,9 +184,6 @@ static void end_between_attempts(struct live *live, enum status status)
         .error = live->error,
         .ended_at = engine_unix_s(e, live->ended_us),
     };
-    list_unlink(&live->link);
-    timer_off(&e->timers, &live->timer);
-    buf_done(&live->body);
     live_wait(live, PHASE_ENDING, end_durable, e->ports.recorder.rows_closed(e->ports.recorder.ctx, &row));
 }
 
@@ -191,7 +198,10 @@ static void end_durable(struct await *a)
 {
     struct live *live = container_of(a, struct live, await);
     live_tell(live, EVENT_EXECUTION_ENDED, 0);
-    job_execution_ended(live);
+    if (live->warm)
+        warm_ended(live);
+    else
+        job_execution_ended(live);
 }
 
 void live_stop(struct live *live, enum failure_class class, const char *reason)

@@ -37,6 +37,7 @@ struct exchange {
     const struct endpoint_spec *endpoint;
     const char *url;        /* NULL: the endpoint's own */
     bool post;              /* else GET, without a body */
+    bool health;            /* a GET of its region's health URL */
     bool other_origin;      /* url is of an allowed other origin: send none of the endpoint's headers */
     struct str body;
     const char *trace_id;   /* sent as X-Trace-Id */
@@ -54,6 +55,7 @@ struct transport_port {
 
 /* What is asked, for the adapter. */
 struct ask {
+    enum warm_rule warm;    /* not WARM_NO: nothing but to warm the endpoint up. HEALTH: only read() is called */
     const struct job_spec *job;
     const struct question *question;
     const struct region_table *table;
@@ -69,8 +71,8 @@ struct adapter_port {
     void (*read)(void *ctx, const struct ask *ask, const struct response *response, struct answer *out);
 };
 
-/* Rows. An execution's row number is its job's first_row + n. Times are unix
- * seconds; NAN is NULL. Texts are copied before the call returns. */
+/* Rows. An execution's row number is its job's first_row + n. A warm-up has the row that one more question would have at
+ * its endpoint. Times are unix seconds; NAN is NULL. Texts are copied before the call returns. */
 struct attempt_began {
     int64_t row;
     unsigned number;               /* of the attempt, from 1 */
@@ -139,7 +141,7 @@ struct job_changed {
 
 /* ---- what earlier runs of a job have done ---- */
 
-/* An execution that has had attempts and has not ended. */
+/* An execution that has had attempts and has not ended, or (PENDING) a warm-up. */
 struct begun {
     uint64_t n;                    /* its number in the plan */
     /* PENDING: another attempt may be made. RUNNING: its last POST may have left, and what came of it is not known.
@@ -202,6 +204,7 @@ struct event {
     const struct engine_job *job;          /* NULL for endpoint events */
     const struct endpoint_spec *endpoint;  /* NULL for job and batch events */
     struct cell cell;                      /* of attempt and execution events; batch: question */
+    enum warm_rule warm;                   /* attempt and execution events; but for WARM_NO it is a warm-up */
     unsigned attempt, hops;
     enum status status;
     enum failure_class class;

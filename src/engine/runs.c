@@ -124,11 +124,23 @@ void runs_free(struct engine_job *job)
         nap_free(container_of(job->naps.next, struct nap, link));
 }
 
+/* The timeout does not run while endpoints warm up: their own deadlines bound that. */
+bool job_start_policy(struct engine_job *job)
+{
+    if (job->policy_started || job->policy_ended || !warm_is_over(job))
+        return false;
+    job->policy_started = true;
+    if (job->spec->timeout_us && !job->first_dispatch_us)
+        timer_set(&job->engine->timers, &job->timeout, engine_now(job->engine) + job->spec->timeout_us);
+    job->policy.start(job->policy.ctx, job);
+    return true;
+}
+
 /* Tells the policy of what has ended. True if there was anything to tell. A run of nothing ends as it starts, so one
  * round has a bound. */
 bool job_ready_policies(struct engine_job *job)
 {
-    bool told = false;
+    bool told = job_start_policy(job);
     for (unsigned n = 0; n < READY_IN_A_ROUND && !list_empty(&job->ended_runs) && !job->policy_ended; n++) {
         struct run *run = container_of(job->ended_runs.next, struct run, link);
         void *token = run->token;

@@ -3,8 +3,8 @@
  *   engine   endpoints and their gates, for all jobs
  *   job      a plan, its policy, one line for each endpoint of the plan
  *   run      a selection the policy has started; one part of it stands in each endpoint's line
- *   line     one job's work at one endpoint: retries that are due, then the parts in order
- *   live     an execution from its first dispatch until its last row is durable
+ *   line     one job's work at one endpoint: retries that are due, a warm-up, then the parts in order
+ *   live     an execution from its first dispatch until its last row is durable; so is a warm-up
  *
  * A line with work is in exactly one list: `ready`, or the waiters of the first gate that
  * refused it. A line without work is in none. */
@@ -97,6 +97,7 @@ struct line {
     struct list due;            /* of struct live: retries whose wait is over, first in first out */
     struct list lives;          /* of struct live, all */
     unsigned backing_off;
+    bool to_warm;               /* a warm-up goes first */
     bool closed;                /* what was pending here has been skipped */
 };
 
@@ -122,10 +123,11 @@ struct engine_job {
     enum { JOB_GOES_ON, JOB_DRAINS, JOB_STOPPED } stopping;
     enum job_state stop_state;
     char *reason;
-    bool policy_ended, policy_failed, closed, over;
+    bool policy_started, policy_ended, policy_failed, closed, over;
     unsigned live_count;
 
     struct tally tally;
+    struct warm_tally warm;
     struct question_tally *questions;
     struct endpoint_tally *endpoints;
     uint64_t posts, hops, attempts;
@@ -155,6 +157,7 @@ struct live {
     struct run *run;
     struct cell cell;
     uint64_t n;
+    enum warm_rule warm;        /* not WARM_NO: a warm-up, in the cell of a question after the last */
     enum phase phase;
     struct await await;
     struct timer timer;         /* what it is for depends on the phase */
@@ -209,6 +212,7 @@ bool line_next(struct line *line, struct run **run, struct cell *cell);
 void line_started(struct line *line);         /* the one line_next() showed */
 void run_count_down(struct run *run);
 void runs_free(struct engine_job *job);
+bool job_start_policy(struct engine_job *job); /* unless it has started, or waits for warm-ups; true if it did */
 bool job_ready_policies(struct engine_job *job);
 void nap_free(struct nap *nap);
 
@@ -221,7 +225,15 @@ void live_give_up(struct live *live, enum failure_class class, const char *reaso
 void live_free(struct live *live);
 void live_exchange_ended(struct live *live, const struct response *r);
 
+/* ---- warm.c ---- */
+void warm_begin(struct engine_job *job);      /* before the policy starts */
+bool warm_wanted(struct line *line);          /* is a warm-up next? Not when it has become needless meanwhile */
+struct cell warm_cell(const struct line *line);
+void warm_ended(struct live *live);
+bool warm_is_over(const struct engine_job *job);
+
 /* ---- job.c ---- */
+void job_add_cost(struct engine_job *job, double cost); /* NAN: none */
 void job_move(struct engine_job *job, struct cell cell, enum status to);
 void job_close_endpoint(struct engine_job *job, uint32_t position, enum failure_class class, const char *reason);
 void job_dispatched(struct engine_job *job, const struct live *live, int64_t now_us);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/timeutil.h"
 #include "core/url.h"
@@ -385,28 +386,6 @@ static int run_read(lua_State *L)
     return 0;
 }
 
-static void port_read(void *ctx, const struct ask *ask, const struct response *response, struct answer *out)
-{
-    (void)ctx;
-    struct err err;
-    struct adapter *ad = adapter_of(ask->table, ask->endpoint);
-    struct call c = {.ad = ad, .err = &err, .answer = out};
-    *out = (struct answer){.prompt_tokens = -1, .completion_tokens = -1, .wait_us = -1};
-    if (!adapter_alive(ad, &err)) {
-        blame(ad, out, "%s", err.text);
-        return;
-    }
-    ad->ask = ask;
-    ad->reading = response;
-    if (!run(&c, run_read, &err))
-        blame(ad, out, "adapter %s: %s", ad->name, err.text);
-}
-
-void adapters_port(struct adapter_port *out)
-{
-    *out = (struct adapter_port){.request = port_request, .read = port_read};
-}
-
 /* ---- health ---- */
 
 static void take_models(lua_State *L, struct health *h)
@@ -460,4 +439,64 @@ bool adapter_health(const struct region_table *t, const struct endpoint_spec *e,
         return err_prefix(c.err, "adapter %s: ", ad->name);
     *out = health;
     return true;
+}
+
+bool health_tells(const struct health *h, const struct response *r)
+{
+    bool told = h->readable && (h->status.len || h->region.len || h->model_count);
+    return told || !h->expected || !r->body.len;
+}
+
+static bool says_well(struct str status)
+{
+    static const char *const words[] = {"healthy", "ok", "ready", "up", "pass"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (status.len == strlen(words[i]) && strncasecmp(status.ptr, words[i], status.len) == 0)
+            return true;
+    return status.len == 0;
+}
+
+/* For a warm-up: well, not yet, or never. */
+static void read_health(const struct ask *ask, const struct response *r, struct answer *out)
+{
+    struct err err;
+    struct health health;
+    int status = r->http_status;
+    if (status >= 400) {
+        out->kind = ANSWER_ERROR;
+        if (status < 500 && status != 408 && status != 429)
+            out->class = status == 404 ? CLASS_NOT_FOUND : CLASS_HTTP_CLIENT;
+    } else if (!adapter_health(ask->table, ask->endpoint, r, &health, &err)) {
+        blame(adapter_of(ask->table, ask->endpoint), out, "%s", err.text);
+    } else {
+        out->kind = health_tells(&health, r) && says_well(health.status) ? ANSWER_TEXT : ANSWER_POLL;
+    }
+}
+
+/* ---- the port ---- */
+
+static void port_read(void *ctx, const struct ask *ask, const struct response *response, struct answer *out)
+{
+    (void)ctx;
+    struct err err;
+    struct adapter *ad = adapter_of(ask->table, ask->endpoint);
+    struct call c = {.ad = ad, .err = &err, .answer = out};
+    *out = (struct answer){.prompt_tokens = -1, .completion_tokens = -1, .wait_us = -1};
+    if (ask->warm == WARM_HEALTH) {
+        read_health(ask, response, out);
+        return;
+    }
+    if (!adapter_alive(ad, &err)) {
+        blame(ad, out, "%s", err.text);
+        return;
+    }
+    ad->ask = ask;
+    ad->reading = response;
+    if (!run(&c, run_read, &err))
+        blame(ad, out, "adapter %s: %s", ad->name, err.text);
+}
+
+void adapters_port(struct adapter_port *out)
+{
+    *out = (struct adapter_port){.request = port_request, .read = port_read};
 }

@@ -51,6 +51,7 @@ struct adapter_cell {
     unsigned generation;             /* of the state that the references below belong to; 0: none */
     int ask, fields;
     char *parameters;                /* the JSON that fields.parameters was made from */
+    bool warm;                       /* made for a warm-up: few tokens */
     enum body_state body_state;      /* for these parameters */
     struct buf body;
     struct json_holes holes;         /* where the prompt goes into body */

@@ -8,6 +8,8 @@
 #include "base/mem.h"
 #include "script/adapters_state.h"
 
+enum { WARM_TOKENS = 16 };
+
 static struct adapter *upvalue_adapter(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
@@ -169,8 +171,25 @@ static const char *parameters_of(const struct ask *ask)
 
 bool adapter_cell_fits(const struct adapter *ad, const struct adapter_cell *cell, const struct ask *ask)
 {
-    return cell->generation == ad->generation && cell->parameters &&
+    return cell->generation == ad->generation && cell->parameters && cell->warm == (ask->warm != WARM_NO) &&
            strcmp(cell->parameters, parameters_of(ask)) == 0;
+}
+
+/* The answer to a warm-up is not wanted. What a job does not set is not set here either: an endpoint may refuse it. The
+ * parameters are on top of the stack. */
+static void cap_tokens(lua_State *L)
+{
+    static const char *const names[] = {
+        "max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict", "n_predict",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names) && lua_istable(L, -1); i++) {
+        bool more = lua_getfield(L, -1, names[i]) == LUA_TNUMBER && lua_tonumber(L, -1) > WARM_TOKENS;
+        lua_pop(L, 1);
+        if (more) {
+            lua_pushinteger(L, WARM_TOKENS);
+            lua_setfield(L, -2, names[i]);
+        }
+    }
 }
 
 /* Jobs differ in their parameters; compared by content, for a job's memory may be another job's by now. */
@@ -185,6 +204,9 @@ void adapter_push_ask(lua_State *L, struct adapter *ad)
         const char *parameters = parameters_of(ask);
         cell->body_state = BODY_UNKNOWN;
         push_json(L, str_from(parameters));
+        cell->warm = ask->warm != WARM_NO;
+        if (cell->warm)
+            cap_tokens(L);
         lua_setfield(L, -2, "parameters");
         free(cell->parameters);
         cell->parameters = mem_strdup(parameters);

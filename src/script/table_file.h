@@ -36,5 +36,7 @@ struct health {
 /* Reads a health answer with the endpoint's adapter. What out points to lives until the next adapter call. */
 bool adapter_health(const struct region_table *t, const struct endpoint_spec *e, const struct response *r,
                     struct health *out, struct err *err);
+/* A bare 200 is how some say that they are well; anything else that says nothing is another page. */
+bool health_tells(const struct health *h, const struct response *r);
 
 #endif

@@ -55,6 +55,11 @@ static void wake_at(void *ctx, int64_t at_us)
         v->wake_us = at_us;
 }
 
+static double unix_s(const struct virtual *v)
+{
+    return v->options.unix_zero_s + (double)v->now_us / (double)SECOND_US;
+}
+
 static int64_t fleet_us(const struct virtual *v, int64_t at_us)
 {
     return llround((double)(at_us - VIRTUAL_START_US) * v->options.speed);
@@ -189,6 +194,11 @@ static void send_exchange(void *ctx, struct exchange *x)
         return;
     }
     fleet_advance(v->fleet, fleet_us(v, v->now_us));
+    if (x->health) {
+        reply_health(&v->spec, "", unix_s(v), &c->reply);
+        timer_set(&v->without_fleet, &c->timer, v->now_us);
+        return;
+    }
     c->unreachable = x->other_origin || !fleet_find(v->fleet, str_from(x->endpoint->id), &endpoint);
     if (!c->unreachable)
         x->post ? post(v, c, endpoint) : get(v, c, endpoint);
@@ -279,8 +289,7 @@ static void take_ended(struct virtual *v)
             v->options.ended(v->options.ctx, c->exchange, &ended);
         result_id_write(0, ended.result, id);
         buf_init(&location, 65536);
-        double unix_s = v->options.unix_zero_s + (double)v->now_us / (double)SECOND_US;
-        reply_write(&v->spec, &ended, id, unix_s, &c->reply);
+        reply_write(&v->spec, &ended, id, unix_s(v), &c->reply);
         if (c->reply.result_url)
             add_result_url(c->exchange, id, &location);
         report(c, c->reply.location ? c->reply.location : location.len ? buf_str(&location).ptr : NULL);

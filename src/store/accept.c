@@ -161,7 +161,7 @@ bool record_revision(struct db *db, const struct region_table *table, const char
 static bool take_rows(struct db *db, int64_t *first, struct err *err)
 {
     char sql[160];
-    snprintf(sql, sizeof sql, "SELECT max((SELECT coalesce(max(first_row + planned), 1) FROM jobs),"
+    snprintf(sql, sizeof sql, "SELECT max((SELECT coalesce(max(first_row + planned + width), 1) FROM jobs),"
              " (SELECT coalesce(max(row), 0) / %d + 1 FROM dispatches))", (int)ATTEMPTS_PER_EXECUTION);
     return db_int(db, sql, first, err);
 }

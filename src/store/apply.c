@@ -39,7 +39,7 @@ static const char *const sql[STATEMENT_COUNT] = {
     [CHANGE_JOB] = "UPDATE jobs SET state = ?2, started_at = coalesce(started_at, ?3),"
                    " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
     [FIND_JOB] = "SELECT row, id, first_row, planned, width FROM jobs"
-                 " WHERE ?1 >= first_row AND ?1 < first_row + planned",
+                 " WHERE ?1 >= first_row AND ?1 < first_row + planned + width",
     [FIND_URLS] = "SELECT url FROM job_cells WHERE job_row = ?1 ORDER BY position",
 };
 
@@ -180,8 +180,8 @@ static bool read_job(struct applier *a, int64_t row, struct job_rows *job, struc
     }
     *job = (struct job_rows){.row = stmt_get_int(st, 0), .first = stmt_get_int(st, 2)};
     snprintf(job->id, sizeof job->id, "%s", stmt_get_text(st, 1));
-    job->end = job->first + stmt_get_int(st, 3);
     job->width = stmt_get_int(st, 4);
+    job->end = job->first + stmt_get_int(st, 3) + job->width;
     stmt_reset(st);
     return read_urls(a, job, err);
 }

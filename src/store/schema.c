@@ -28,7 +28,12 @@
 /* Of the execution, and while it runs again of what came before. */
 #define SO_FAR(column) "(SELECT " column " FROM endings WHERE row = d.row - 1)"
 #define LATEST(column) "  CASE WHEN e.row IS NULL THEN " SO_FAR(column) " ELSE e." column " END AS " column ",\n"
-#define FIRST(column, table) "(SELECT " column " FROM " table " WHERE row = " ROW " * 1024 + 1)"
+#define FIRST_OF(row, column, table) "(SELECT " column " FROM " table " WHERE row = " row " * 1024 + 1)"
+#define FIRST(column, table) FIRST_OF(ROW, column, table)
+
+#define POSTS_SO_FAR "coalesce(" SO_FAR("posts") ", d.row % 1024 - 1)"
+#define HOPS_SO_FAR \
+    "coalesce(" SO_FAR("all_hops") ", 0) + coalesce((SELECT max(number) FROM hops WHERE attempt = d.row), 0)"
 
 #define EXECUTIONS_VIEW \
     "CREATE VIEW executions AS SELECT " ROW " AS row,\n" \
@@ -41,10 +46,9 @@
     "  " OF_EXECUTION("class") ",\n" \
     "  coalesce(d.row % 1024, 0) AS attempts,\n" \
     "  CASE WHEN e.row IS NOT NULL THEN e.posts WHEN d.row IS NULL THEN 0\n" \
-    "    ELSE coalesce(" SO_FAR("posts") ", d.row % 1024 - 1) + 1 END AS posts,\n" \
+    "    ELSE " POSTS_SO_FAR " + 1 END AS posts,\n" \
     "  CASE WHEN e.row IS NOT NULL THEN e.all_hops WHEN d.row IS NULL THEN 0\n" \
-    "    ELSE coalesce(" SO_FAR("all_hops") ", 0) +\n" \
-    "    coalesce((SELECT max(number) FROM hops WHERE attempt = d.row), 0) END AS hops,\n" \
+    "    ELSE " HOPS_SO_FAR " END AS hops,\n" \
     "  d.cold AS cold, d.revision AS revision,\n" \
     "  CASE WHEN d.row IS NOT NULL THEN " FIRST("queued_at", "dispatches") " END AS queued_at,\n" \
     "  CASE WHEN d.row IS NOT NULL THEN coalesce(" FIRST("dispatched_at", "endings") ",\n" \
@@ -83,7 +87,35 @@
     "  e.served_model AS served_model, e.served_region AS served_region, e.error AS error, d.request AS request,\n" \
     "  e.response AS response\n" \
     "FROM dispatches AS d LEFT JOIN endings AS e ON e.row = d.row LEFT JOIN jobs AS j ON j.row = d.job_row\n" \
-    "LEFT JOIN job_cells AS c ON c.job_row = d.job_row AND c.position = (d.row / 1024 - j.first_row) % j.width;\n"
+    "LEFT JOIN job_cells AS c ON c.job_row = d.job_row AND c.position = (d.row / 1024 - j.first_row) % j.width\n" \
+    "WHERE j.row IS NULL OR d.row < (j.first_row + j.planned) * 1024;\n"
+
+/* What a question after the last would be: the attempts made to warm an endpoint up, its last one shown. They have no
+ * closing: one that the end of its job left open was cancelled with it. */
+#define WARMUPS_VIEW \
+    "CREATE VIEW warmups AS SELECT d.row / 1024 AS row, j.id AS job_id, c.region AS region, c.model_id AS model_id,\n" \
+    "  c.endpoint AS endpoint,\n" \
+    "  CASE WHEN d.request IS NULL THEN 'health' ELSE 'ask' END AS kind, coalesce(d.url, c.url) AS url,\n" \
+    "  " LAST_HOP("result_url") " AS result_url,\n" \
+    "  CASE WHEN e.row IS NOT NULL THEN e.status WHEN j.ended_at IS NOT NULL THEN 'cancelled'\n" \
+    "    WHEN EXISTS (SELECT 1 FROM hops WHERE attempt = d.row) THEN 'waiting_result' ELSE 'running' END AS status,\n" \
+    "  e.class AS class, e.error AS error,\n" \
+    ENDED_OR_HOP("http_status") \
+    "  d.row % 1024 AS attempts,\n" \
+    "  CASE WHEN e.row IS NOT NULL THEN e.posts WHEN d.request IS NULL THEN coalesce(" SO_FAR("posts") ", 0)\n" \
+    "    ELSE " POSTS_SO_FAR " + 1 END AS posts,\n" \
+    "  CASE WHEN e.row IS NOT NULL THEN e.all_hops ELSE " HOPS_SO_FAR " END AS hops,\n" \
+    LATEST("cost") \
+    "  d.revision AS revision, d.in_flight AS in_flight,\n" \
+    "  " FIRST_OF("d.row / 1024", "queued_at", "dispatches") " AS queued_at,\n" \
+    "  coalesce(" FIRST_OF("d.row / 1024", "dispatched_at", "endings") ",\n" \
+    "    " FIRST_OF("d.row / 1024", "recorded_at", "dispatches") ") AS started_at, e.ended_at AS ended_at,\n" \
+    "  d.request AS request, e.response AS response\n" \
+    "FROM jobs AS j CROSS JOIN job_cells AS c ON c.job_row = j.row AND c.sample = 1\n" \
+    "JOIN dispatches AS d ON d.row > (j.first_row + j.planned + c.position) * 1024\n" \
+    "  AND d.row < (j.first_row + j.planned + c.position + 1) * 1024\n" \
+    "LEFT JOIN dispatches AS later ON later.row = d.row + 1\n" \
+    "LEFT JOIN endings AS e ON e.row = d.row WHERE later.row IS NULL;\n"
 
 /* A plan is a product, and so is its record: a job's questions times its cells give the executions, each with a number
  * that follows from where it stands. What happens is only ever added, never changed: an UPDATE of a wide row
@@ -102,7 +134,7 @@ static const char version_1[] =
     "  timeout_s REAL,\n"
     "  revision INTEGER NOT NULL,        -- of the region table it runs against, or did last\n"
     "  submitted_by TEXT,\n"
-    "  first_row INTEGER NOT NULL,       -- its executions are this row and the next ones\n"
+    "  first_row INTEGER NOT NULL,       -- its executions are this row and the next ones, then come its warm-ups\n"
     "  planned INTEGER NOT NULL,\n"
     "  width INTEGER NOT NULL,           -- executions of one question, the same for each\n"
     "  owner TEXT,                       -- who runs it, for people; the next three tell whether that process lives\n"
@@ -142,7 +174,7 @@ static const char version_1[] =
     "  UNIQUE (job_row, model_id, region, sample)\n"
     ") STRICT, WITHOUT ROWID;\n"
     "CREATE TABLE dispatches(            -- an attempt is about to start\n"
-    "  row INTEGER PRIMARY KEY,          -- executions.row * 1024 + the attempt's number, from 1\n"
+    "  row INTEGER PRIMARY KEY,          -- executions.row * 1024 + the attempt's number, from 1; warm-ups follow\n"
     "  job_row INTEGER NOT NULL,\n"
     "  cold INTEGER NOT NULL,\n"
     "  revision INTEGER NOT NULL,\n"
@@ -197,7 +229,7 @@ static const char version_1[] =
     "  row INTEGER PRIMARY KEY,          -- executions.row * 1024 + the attempts it had\n"
     "  closing INTEGER NOT NULL\n"
     ") STRICT;\n"
-    EXECUTIONS_VIEW ATTEMPTS_VIEW
+    EXECUTIONS_VIEW ATTEMPTS_VIEW WARMUPS_VIEW
     "CREATE TABLE region_revisions(\n"
     "  revision INTEGER PRIMARY KEY,\n"
     "  hash TEXT NOT NULL,\n"

@@ -107,7 +107,9 @@ struct job_summary {       /* counted from rows, never kept */
     double answers_s[2];   /* how long those took, in all */
     int64_t max_in_flight;
     double max_batch_gap_s; /* NAN: no two batches one after another */
-    double cost;           /* NAN: no price known */
+    int64_t warm_ups, warmed, warm_posts, warm_hops; /* apart from the others; warm_ups, warmed: endpoints */
+    double cost;           /* of warm-ups too; NAN: no price known */
+    double warm_cost;
 };
 /* False with ERR_USAGE when there is no such job; the error names the nearest ids. "last" is the newest job. */
 bool reader_job(struct reader *r, const char *job_id, struct job_summary *out, struct err *err);

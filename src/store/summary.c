@@ -149,6 +149,30 @@ static void add_attempt(struct gap *g, int64_t question, double dispatched_at, d
         g->last = ended_at;
 }
 
+static bool count_warm_ups(struct db *db, struct job_summary *out, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "SELECT count(*), total(status = 'succeeded'), total(posts), total(hops), sum(cost),"
+                                     " coalesce(max(in_flight), 0) FROM warmups WHERE job_id = ?1", err);
+    if (!st)
+        return false;
+    bool row;
+    stmt_text(st, 1, out->id);
+    bool ok = stmt_next(st, &row, err);
+    if (ok) {
+        out->warm_ups = stmt_get_int(st, 0);
+        out->warmed = stmt_get_int(st, 1);
+        out->warm_posts = stmt_get_int(st, 2);
+        out->warm_hops = stmt_get_int(st, 3);
+        out->warm_cost = stmt_get_real(st, 4);
+        if (stmt_get_int(st, 5) > out->max_in_flight)
+            out->max_in_flight = stmt_get_int(st, 5);
+        if (!isnan(out->warm_cost))
+            out->cost = isnan(out->cost) ? out->warm_cost : out->cost + out->warm_cost;
+    }
+    stmt_free(st);
+    return ok;
+}
+
 static bool read_attempts(struct db *db, const struct job_extent *extent, struct job_summary *out, struct err *err)
 {
     struct stmt *st = db_prepare(db, attempts_sql, err);
@@ -186,7 +210,7 @@ static bool summarize(struct db *db, const char *job_id, struct job_summary *out
     if (!db_exec(db, "BEGIN", err))
         return false;
     bool ok = read_job(db, job_id, &summary, &extent, err) && read_attempts(db, &extent, &summary, err) &&
-              count_rest(db, &summary, err);
+              count_rest(db, &summary, err) && count_warm_ups(db, &summary, err);
     db_rollback(db);
     if (ok)
         *out = summary;

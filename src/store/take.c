@@ -255,6 +255,30 @@ static bool read_execution(struct past *p, struct questions *q, int64_t first_ro
     return true;
 }
 
+/* Another one counts on, and its retry rule begins anew. */
+static bool read_warm_ups(struct db *db, struct past *p, struct err *err)
+{
+    struct stmt *st = db_prepare(db, "SELECT row, attempts, posts, hops, cost FROM warmups WHERE job_id = ?1", err);
+    if (!st)
+        return false;
+    bool ok, row;
+    stmt_text(st, 1, p->taken.accepted.job_id);
+    while ((ok = stmt_next(st, &row, err)) && row) {
+        struct begun b = {
+            .n = (uint64_t)(stmt_get_int(st, 0) - p->taken.accepted.first_row),
+            .status = STATUS_PENDING,
+            .attempts = (unsigned)stmt_get_int(st, 1),
+            .posts = (unsigned)stmt_get_int(st, 2),
+            .hops = (unsigned)stmt_get_int(st, 3),
+            .cost = stmt_get_real(st, 4),
+        };
+        b.forgiven = b.attempts;
+        add_begun(p, &b);
+    }
+    stmt_free(st);
+    return ok;
+}
+
 static int by_number(const void *a, const void *b)
 {
     uint64_t x = ((const struct begun *)a)->n, y = ((const struct begun *)b)->n;
@@ -275,6 +299,7 @@ static bool read_past(struct db *db, struct past *p, uint64_t count, struct err 
         stmt_text(q.executions, 1, p->taken.accepted.job_id);
     while (ok && (ok = stmt_next(q.executions, &row, err)) && row)
         ok = read_execution(p, &q, p->taken.accepted.first_row, count, err);
+    ok = ok && read_warm_ups(db, p, err);
     stmt_free(q.executions);
     stmt_free(q.forgiven);
     stmt_free(q.hop);

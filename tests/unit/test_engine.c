@@ -735,10 +735,12 @@ static void any_weather_ends_with_every_row_final(void **state)
         w->spec->samples = 1 + (unsigned)(seed % 2);
         w->table->in_flight = (unsigned)(seed % 5);
         w->spec->timeout_us = seed % 7 == 0 ? 5 * MINUTE_US : 0;
+        w->spec->warm = seed % 5 < 2;
         for (unsigned i = 0; i < w->table->endpoint_count; i++) {
             w->table->endpoints[i].slots = 1 + (unsigned)(rng_next(&dice) % 4);
             w->table->endpoints[i].rate_per_minute = rng_unit(&dice) < 0.2 ? 30 : 0;
             w->table->endpoints[i].retry.unknown = rng_unit(&dice) < 0.3;
+            w->table->endpoints[i].warm = (enum warm_rule)(seed / 5 % 3);
         }
         world_start(w);
         run_to_end(w);

@@ -136,6 +136,11 @@ static void it_says_how_things_stand(void **state)
     struct stage *s = mem_alloc(sizeof *s);
     struct frame f;
     set_up(s, 8);
+    s->view.warm = (struct warm_tally){.planned = 8, .warm = 3, .began_us = SECOND_US};
+    draw(s, &f);
+    assert_non_null(strstr(f.text.ptr, "warming up: 3 of 8 endpoints are through"));
+    frame_done(&f);
+    s->view.warm.ended_us = 2 * SECOND_US;
     draw(s, &f);
     assert_non_null(strstr(f.text.ptr, "ETA unknown until the first answers"));
     assert_non_null(strstr(f.text.ptr, "question_08"));

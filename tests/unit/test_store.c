@@ -56,9 +56,9 @@ static void job_ids_rows_and_revisions(void **state)
         int64_t first_row, revision;
     } steps[] = {
         {false, "h1", "a-1", 1, 1},
-        {false, "h1", "a-2", 4, 1},
-        {true, "h2", "a-1-1", 7, 2},
-        {false, "h1", "a-3", 10, 3}, /* an older hash again is a new revision */
+        {false, "h1", "a-2", 7, 1}, /* three executions, and a warm-up for each endpoint */
+        {true, "h2", "a-1-1", 13, 2},
+        {false, "h1", "a-3", 19, 3}, /* an older hash again is a new revision */
     };
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         struct small_plan *p = steps[i].second_name ? &b : &a;
@@ -424,7 +424,7 @@ static void a_lost_row_is_a_failure(void **state)
         struct attempt_began began = a_beginning(1, 1);
         fixture_wait(&f, f.recorder.attempt_began(f.recorder.ctx, &began));
 
-        struct attempt_began nowhere = a_beginning(3, 1), again = a_beginning(1, 1);
+        struct attempt_began nowhere = a_beginning(5, 1), again = a_beginning(1, 1);
         struct attempt_ended unbegun = an_end(2, 1, STATUS_SUCCEEDED);
         struct job_changed unknown = {"j-9", JOB_RUNNING, 1, (double)NAN};
         uint64_t number = which == 0   ? f.recorder.attempt_began(f.recorder.ctx, &nowhere)

@@ -355,6 +355,7 @@ static struct world *world_new(unsigned regions, unsigned models, unsigned quest
     t->endpoints = arena_alloc(&t->arena, t->endpoint_count * sizeof *t->endpoints);
     for (unsigned r = 0; r < regions; r++) {
         t->regions[r].id = arena_printf(&t->arena, "r%u", r);
+        t->regions[r].health = arena_printf(&t->arena, "http://h/r%u/health", r);
         map_add(&t->region_names, str_from(t->regions[r].id), r);
         for (unsigned m = 0; m < models; m++) {
             unsigned i = r * models + m;
@@ -497,8 +498,8 @@ static void world_check_ended(const struct world *w)
         assert_int_equal(ev.backing_off, 0);
         assert_true(w->peak[i] <= w->table->endpoints[i].slots);
     }
-    assert_int_equal(v.posts, w->posts - w->unsent + (w->past ? w->past->posts : 0));
-    assert_int_equal(v.hops, w->gets + (w->past ? w->past->hops : 0));
+    assert_int_equal(v.posts + v.warm.posts, w->posts - w->unsent + (w->past ? w->past->posts : 0));
+    assert_int_equal(v.hops + v.warm.hops, w->gets + (w->past ? w->past->hops : 0));
 }
 
 #endif
