@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -398,13 +399,26 @@ static bool run_job(struct run *r, struct err *err)
     return submitted;
 }
 
+static void say_how_to_go_on(const struct run *r)
+{
+    struct buf out;
+    buf_init(&out, OUTPUT_BYTES);
+    buf_adds(&out, "once that is mended: ");
+    add_command(r, "resume", "", &out);
+    fputs(buf_str(&out).ptr, stderr);
+    buf_done(&out);
+}
+
 static int finish(struct run *r, bool ran)
 {
     int status = r->status;
-    if (!ran || r->failed)
+    bool well = ran && !r->failed;
+    if (!well)
         status = complain(&r->err);
     else if (r->job_id)
         status = print_result(r);
+    if (!well && r->job_id)
+        say_how_to_go_on(r);
     for (size_t i = 0; i < r->idle_count; i++)
         free(r->idle[i].endpoint);
     free(r->job_id);

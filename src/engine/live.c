@@ -30,7 +30,7 @@ static int by_number(const void *n, const void *begun)
 static void count_past(struct live *live, const struct job_past *past)
 {
     const struct begun *b =
-        past ? bsearch(&live->n, past->begun, past->begun_count, sizeof *b, by_number) : NULL;
+        past && past->begun_count ? bsearch(&live->n, past->begun, past->begun_count, sizeof *b, by_number) : NULL;
     if (!b)
         return;
     live->attempt = b->attempts;

@@ -20,7 +20,7 @@ static const struct {
     const char *what, *advice;
 } problems[] = {
     {SQLITE_FULL, "the disk is full",
-     "free some space; all that was reported as saved is safe, so resume the job then"},
+     "free some space; all that was reported as saved is safe"},
     {SQLITE_BUSY, "another process keeps the database locked", "wait for that process or end it, then try again"},
     {SQLITE_LOCKED, "another process keeps the database locked", "wait for that process or end it, then try again"},
     {SQLITE_READONLY, "the database cannot be written to",

@@ -88,13 +88,17 @@ def test_a_full_disk(canvass, fleet, write):
     simulated = fleet(SIMPLE)
     script, regions = write("job.lua", job(200)), simulated.write_table()
     env = clean_environment()
-    limit = "trap '' XFSZ; ulimit -f 400; exec \"$@\""  # KiB: the file cannot grow beyond this
+    limit = "trap '' XFSZ; ulimit -f 2000; exec \"$@\""  # half KiB: enough for the job, not for its answers
     process = subprocess.run(["sh", "-c", limit, "sh", BINARY, "run", script, "--regions", regions, "--log-level", "warn"],
                              cwd=canvass.folder, env=env, capture_output=True, timeout=120)
     assert process.returncode == 4, process.stderr.decode()[-2000:]
     assert b"AddressSanitizer" not in process.stderr and b"canvass.db" in process.stderr
-    assert simulated.stats()["posts"] < 400
+    assert 0 < simulated.stats()["posts"] < 400
     assert canvass.rows("PRAGMA integrity_check") == [dict(integrity_check="ok")]
+    assert b"once that is mended: canvass resume study-1" in process.stderr
+    kept = canvass.rows("SELECT count(*) AS n FROM executions WHERE status = 'succeeded'")[0]["n"]
+    result = canvass("resume", "last", "--json")
+    assert result.status in (0, 1) and kept <= result.json["executions"]["succeeded"] >= 390, result
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal"])
