@@ -17,6 +17,7 @@ static struct fleet_server *server;
 static struct loop_timer *timer;
 static struct buf got;
 static int client, turns;
+static uint32_t visits;
 
 /* The end of what we send comes some turns later: libmicrohttpd does not see one that comes together with the last
  * bytes, and would wait for more until the connection has idled too long. Answers can still come after it. */
@@ -65,6 +66,10 @@ static void exchange(struct str input)
 {
     struct sockaddr_in to = fuzz_loopback(fleet_server_port(server));
     client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    /* From another address each time: one alone would soon have all its ports resting in TIME_WAIT. */
+    struct sockaddr_in from = fuzz_loopback(0);
+    from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + (++visits & 0xFFFFF));
+    PROMISE(bind(client, (struct sockaddr *)&from, sizeof from) == 0, "no address");
     PROMISE(client >= 0 && connect(client, (struct sockaddr *)&to, sizeof to) == 0, "cannot connect");
     PROMISE(send(client, input.ptr, input.len, MSG_NOSIGNAL) == (ssize_t)input.len, "cannot send");
     turns = TURNS;
