@@ -66,6 +66,17 @@ bool text_has_control(struct str s)
     return false;
 }
 
+bool text_is_name(struct str s, const char *marks, size_t most_bytes)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!letter && (!c || !strchr(marks, c)))
+            return false;
+    }
+    return s.len > 0 && s.len <= most_bytes;
+}
+
 void text_add_utf8(struct buf *out, struct str s)
 {
     uint32_t c;
@@ -253,11 +264,9 @@ void text_add_json(struct buf *out, struct str s)
 void text_add_percent(struct buf *out, struct str s)
 {
     for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        if (letter || c == '-' || c == '.' || c == '_' || c == '~')
-            buf_addc(out, (char)c);
+        if (text_is_name((struct str){s.ptr + i, 1}, "-._~", 1))
+            buf_addc(out, s.ptr[i]);
         else
-            buf_addf(out, "%%%02X", (unsigned)c);
+            buf_addf(out, "%%%02X", (unsigned)(unsigned char)s.ptr[i]);
     }
 }

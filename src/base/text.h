@@ -14,6 +14,9 @@
 bool text_is_utf8(struct str s);
 bool text_has_control(struct str s); /* what text_add_plain() would make visible, but for invalid UTF-8 */
 
+/* 1 to most_bytes ASCII letters, digits and marks. */
+bool text_is_name(struct str s, const char *marks, size_t most_bytes);
+
 /* Appends s with every byte that is not valid UTF-8 replaced by U+FFFD, for JSON and the store. */
 void text_add_utf8(struct buf *out, struct str s);
 

@@ -375,8 +375,7 @@ void live_exchange_ended(struct live *live, const struct response *r)
     live->phase = PHASE_POLL_WAIT; /* no exchange is in flight any more */
     if (o.action != ACTION_SUCCEED)
         live_set_error(live, o.class, o.error);
-    if (endpoint_judge(live->line->endpoint, &o, live->sent_us) && o.action == ACTION_RETRY)
-        live->forgiven++;
+    endpoint_judge(live->line->endpoint, &o);
     switch (o.action) {
     case ACTION_SUCCEED:
         live->class = CLASS_NONE;
@@ -427,7 +426,7 @@ static void out_of_time(struct live *live)
     struct outcome o = {.action = ACTION_FAIL, .class = CLASS_TIMEOUT, .counts_as_failure = true, .wait_us = -1};
     snprintf(o.error, sizeof o.error, "%s", error);
     live->phase = PHASE_POLL_WAIT;
-    endpoint_judge(live->line->endpoint, &o, live->sent_us);
+    endpoint_judge(live->line->endpoint, &o);
     live_fail_or_retry(live, spec->retry.unknown && !live->on_result_url, -1, NULL, NULL);
 }
 

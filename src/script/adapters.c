@@ -105,7 +105,7 @@ static int run_request(lua_State *L)
     lua_call(L, 1, 2); /* call body reason */
     switch (lua_type(L, 2)) {
     case LUA_TSTRING:
-        text.ptr = lua_tolstring(L, 2, &text.len);
+        text = script_str(L, 2);
         c->ok = buf_add(c->body, text.ptr, text.len) || too_large(c, ad->ask);
         break;
     case LUA_TTABLE:
@@ -147,9 +147,8 @@ static bool prepare(struct call *c, const struct ask *ask)
 static bool port_request(void *ctx, const struct ask *ask, struct buf *body, struct err *err)
 {
     (void)ctx;
-    struct err unused;
     struct adapter *ad = adapter_of(ask->table, ask->endpoint);
-    struct call c = {.ad = ad, .err = err ? err : &unused, .body = body};
+    struct call c = {.ad = ad, .err = err, .body = body};
     if (!adapter_alive(ad, c.err) || !prepare(&c, ask))
         return false;
     const struct adapter_cell *cell = cell_of(ask);
@@ -220,9 +219,7 @@ static const struct str part_names[PART_COUNT] = {
 /* Of the key below the value on top. PART_COUNT: none. */
 static enum part part_of(lua_State *L)
 {
-    struct str key = {0};
-    if (lua_type(L, -2) == LUA_TSTRING)
-        key.ptr = lua_tolstring(L, -2, &key.len);
+    struct str key = lua_type(L, -2) == LUA_TSTRING ? script_str(L, -2) : STR("");
     enum part part = 0;
     while (part < PART_COUNT && !str_equal(part_names[part], key))
         part++;
@@ -242,7 +239,7 @@ static bool take_text(lua_State *L, struct str *out)
 {
     if (lua_type(L, -1) != LUA_TSTRING)
         return false;
-    out->ptr = lua_tolstring(L, -1, &out->len);
+    *out = script_str(L, -1);
     return true;
 }
 
@@ -427,9 +424,8 @@ bool adapter_health(const struct region_table *t, const struct endpoint_spec *e,
                     struct health *out, struct err *err)
 {
     struct adapter *ad = adapter_of(t, e);
-    struct err unused;
     struct health health = {.expected = ad->health != LUA_NOREF};
-    struct call c = {.ad = ad, .err = err ? err : &unused, .health = &health};
+    struct call c = {.ad = ad, .err = err, .health = &health};
     if (!adapter_alive(ad, c.err))
         return false;
     ad->reading = r;

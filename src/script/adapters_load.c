@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "script/adapters_state.h"
 #include "script/builtin.h"
 #include "script/fields.h"
@@ -22,9 +23,7 @@ struct adapters *adapters_new(const char *folder, const char *table_name, const 
     a->folder = arena_strdup(&a->arena, folder);
     a->table_name = arena_strdup(&a->arena, table_name);
     a->kept = kept;
-    a->has_limits = limits != NULL;
-    if (limits)
-        a->limits = *limits;
+    a->limits = limits ? *limits : (struct script_limits)SCRIPT_LIMITS_DEFAULT;
     return a;
 }
 
@@ -49,22 +48,6 @@ void adapters_free(void *adapters)
 }
 
 /* ---- finding ---- */
-
-static const struct builtin *find_builtin(const char *name)
-{
-    size_t prefix = sizeof builtin_prefix - 1;
-    for (const struct builtin *m = builtin_modules; m->name; m++)
-        if (strncmp(m->name, builtin_prefix, prefix) == 0 && strcmp(m->name + prefix, name) == 0)
-            return m;
-    return NULL;
-}
-
-static bool is_name(const char *name)
-{
-    size_t len = strlen(name);
-    return len > 0 && len <= 64 &&
-           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") == len;
-}
 
 static bool file_exists(struct adapters *a, const char *file)
 {
@@ -238,25 +221,17 @@ static int install_error_text(lua_State *L)
     return 0;
 }
 
-static bool call_with_top(struct adapter *ad, lua_CFunction function, struct install *in)
-{
-    lua_State *L = script_state(ad->script);
-    lua_pushcfunction(L, function);
-    lua_insert(L, -2);
-    lua_pushlightuserdata(L, in);
-    lua_insert(L, -2);
-    return script_call(ad->script, 2, 0, in->err) && in->ok;
-}
-
 /* A fresh state with the module in it; on false the adapter has none. */
 static bool start(struct adapter *ad, struct err *err)
 {
     struct install in = {.ad = ad, .err = err};
     ad->script = script_new(&(struct script_options){
-        .folder = ad->owner->folder, .kept = ad->owner->kept, .limits = ad->owner->has_limits ? &ad->owner->limits : NULL});
-    bool ok = script_run(ad->script, ad->shown, ad->text, err) && call_with_top(ad, install_module, &in) &&
+        .folder = ad->owner->folder, .kept = ad->loaded ? &ad->files : ad->owner->kept,
+        .limits = &ad->owner->limits});
+    bool ok = script_run(ad->script, ad->shown, ad->text, err) &&
+              script_apply(ad->script, install_module, &in, err) && in.ok &&
               script_run(ad->script, "canvass", STR("return require 'canvass.adapter'"), err) &&
-              call_with_top(ad, install_error_text, &in);
+              script_apply(ad->script, install_error_text, &in, err);
     ad->loaded |= ok;
     ad->generation++;
     if (!ok) {
@@ -292,24 +267,15 @@ static bool read_text(struct adapter *ad, const struct builtin *builtin, struct 
     return true;
 }
 
+/* What it required so far: when it is made again, it is made of that. */
 static void remember_files(struct adapter *ad)
 {
-    struct arena *arena = &ad->owner->arena;
-    const struct source_file *files;
-    ad->file_count = script_files(ad->script, &files);
-    ad->files = arena_alloc(arena, ad->file_count * sizeof *ad->files);
-    for (size_t i = 0; i < ad->file_count; i++)
-        ad->files[i] = (struct source_file){arena_strdup(arena, files[i].name), arena_str(arena, files[i].text)};
-}
-
-static bool same_files(const struct adapter *ad)
-{
-    const struct source_file *files;
-    size_t count = script_files(ad->script, &files);
-    bool same = count == ad->file_count;
-    for (size_t i = 0; same && i < count; i++)
-        same = strcmp(files[i].name, ad->files[i].name) == 0 && str_equal(files[i].text, ad->files[i].text);
-    return same;
+    size_t count = script_files(ad->script, NULL, NULL);
+    if (count == ad->files.count)
+        return; /* nothing was required later on */
+    struct source_file *files = arena_alloc(&ad->owner->arena, count * sizeof *files);
+    script_files(ad->script, &ad->owner->arena, files);
+    ad->files = (struct sources){files, count};
 }
 
 enum adapters_found adapters_find(struct adapters *a, const char *name, int *slot, struct err *err)
@@ -320,8 +286,8 @@ enum adapters_found adapters_find(struct adapters *a, const char *name, int *slo
             return ADAPTER_FOUND;
         }
     }
-    const char *file = is_name(name) ? find_file(a, name) : NULL;
-    const struct builtin *builtin = file ? NULL : find_builtin(name);
+    const char *file = text_is_name(str_from(name), "_-", 64) ? find_file(a, name) : NULL;
+    const struct builtin *builtin = file ? NULL : builtin_find(arena_printf(&a->arena, "%s%s", builtin_prefix, name));
     if (!file && !builtin)
         return ADAPTER_UNKNOWN;
 
@@ -346,17 +312,7 @@ bool adapter_alive(struct adapter *ad, struct err *err)
         return err_set(err, ERR_SCRIPT,
                        "adapter %s was stopped %d times in a row (%s): mend it and apply the table again", ad->name,
                        ADAPTER_STRIKES, ad->shown);
-    if (ad->script)
-        return true;
-    if (!start(ad, err))
-        return false;
-    if (same_files(ad))
-        return true;
-    script_free(ad->script);
-    ad->script = NULL;
-    return err_set(err, ERR_SCRIPT,
-                   "adapter %s was stopped, and a file it requires has changed since (%s): apply the table again",
-                   ad->name, ad->shown);
+    return ad->script || start(ad, err);
 }
 
 void adapter_ended(struct adapter *ad)
@@ -366,6 +322,7 @@ void adapter_ended(struct adapter *ad)
         return;
     }
     ad->strikes++;
+    remember_files(ad);
     script_free(ad->script);
     ad->script = NULL;
 }
@@ -487,9 +444,9 @@ size_t adapters_files(const struct adapters *a, struct source_file *out)
         if (ad->file && out)
             out[n] = (struct source_file){ad->file, ad->text};
         n += ad->file != NULL;
-        for (size_t j = 0; j < ad->file_count; j++, n++)
+        for (size_t j = 0; j < ad->files.count; j++, n++)
             if (out)
-                out[n] = ad->files[j];
+                out[n] = ad->files.files[j];
     }
     return n;
 }

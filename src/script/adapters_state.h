@@ -15,8 +15,7 @@ struct adapter {
     const char *file;                /* relative to the folder; NULL: built in */
     const char *shown;               /* for errors */
     struct str text;                 /* the chunk, as it was when the table was loaded */
-    struct source_file *files;       /* what it required then */
-    size_t file_count;
+    struct sources files;            /* what it required then */
     struct script *script;           /* NULL: to be made again */
     unsigned generation;             /* how often it was made */
     unsigned strikes;                /* calls in a row that had to be stopped */
@@ -62,7 +61,6 @@ struct adapters {
     const char *folder, *table_name;
     const struct sources *kept;
     struct script_limits limits;
-    bool has_limits;
     struct adapter **list;
     size_t count;
     struct adapter_cell *cells;      /* by endpoint index */

@@ -22,8 +22,7 @@ static int refuse_write(lua_State *L)
 
 static void push_json(lua_State *L, struct str json)
 {
-    struct err unused;
-    if (!json_try(L, json, &unused))
+    if (!json_try(L, json, NULL))
         lua_pushnil(L);
 }
 

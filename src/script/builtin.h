@@ -10,5 +10,6 @@ struct builtin {
 };
 
 extern const struct builtin builtin_modules[]; /* name NULL ends it */
+const struct builtin *builtin_find(const char *name); /* NULL: there is none */
 
 #endif

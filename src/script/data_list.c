@@ -37,7 +37,6 @@ size_t data_count(const struct data_list *d)
     return d->count;
 }
 
-
 void data_place(const struct data_list *d, size_t i, char out[PLACE_TEXT])
 {
     snprintf(out, PLACE_TEXT, "%.200s:%zu", d->name, d->rows[i].line);
@@ -319,62 +318,31 @@ void data_push_json(lua_State *L, const char *name, struct str text)
 
 /* ---- canvass.jsonl, .csv, .json ---- */
 
-/* The text of the file at stack 1, through the sandbox. Upvalues: bytes read, lists by kind and name. */
-static struct str read_text(lua_State *L, const char *name)
+/* Upvalues: bytes read so far, lists by kind and name, the kind. A file is read once: a second look gives the same
+ * list. */
+static int read_list(lua_State *L)
 {
+    const char *name = luaL_checkstring(L, 1), *kind = lua_tostring(L, lua_upvalueindex(3));
     size_t *bytes = lua_touserdata(L, lua_upvalueindex(1));
     struct str text;
     struct err err;
+    lua_settop(L, 1);
+    lua_pushfstring(L, "%s:%s", kind, name);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
+        return 1;
     if (!script_read(script_of(L), name, (size_t)DATA_BYTES - *bytes, &text, &err))
         luaL_error(L, "%s", err.text);
     *bytes += text.len;
-    return text;
-}
-
-/* A file is read once: a second look gives the same list. */
-static bool push_known(lua_State *L, const char *kind, const char *name)
-{
-    lua_pushfstring(L, "%s:%s", kind, name);
-    if (lua_rawget(L, lua_upvalueindex(2)) != LUA_TNIL)
-        return true;
-    lua_pop(L, 1);
-    return false;
-}
-
-static int keep_known(lua_State *L, const char *kind, const char *name)
-{
-    lua_pushfstring(L, "%s:%s", kind, name);
-    lua_pushvalue(L, -2);
+    lua_settop(L, 2);
+    if (strcmp(kind, "json") == 0)
+        data_push_json(L, name, text);
+    else
+        data_push(L, kind, name, text);
+    lua_insert(L, 2);      /* name list key */
+    lua_pushvalue(L, 2);
     lua_rawset(L, lua_upvalueindex(2));
     return 1;
-}
-
-static int read_list(lua_State *L, const char *kind)
-{
-    const char *name = luaL_checkstring(L, 1);
-    if (push_known(L, kind, name))
-        return 1;
-    data_push(L, kind, name, read_text(L, name));
-    return keep_known(L, kind, name);
-}
-
-static int api_jsonl(lua_State *L)
-{
-    return read_list(L, "jsonl");
-}
-
-static int api_csv(lua_State *L)
-{
-    return read_list(L, "csv");
-}
-
-static int api_json(lua_State *L)
-{
-    const char *name = luaL_checkstring(L, 1);
-    if (push_known(L, "json", name))
-        return 1;
-    data_push_json(L, name, read_text(L, name));
-    return keep_known(L, "json", name);
 }
 
 void data_add_functions(lua_State *L, size_t *bytes)
@@ -382,13 +350,19 @@ void data_add_functions(lua_State *L, size_t *bytes)
     static const luaL_Reg metamethods[] = {
         {"__gc", list_gc}, {"__index", list_index}, {"__newindex", list_newindex}, {"__len", list_len},
         {"__pairs", list_pairs}, {"__tostring", list_tostring}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"jsonl", api_jsonl}, {"csv", api_csv}, {"json", api_json}, {NULL, NULL}};
+    static const char *const kinds[] = {"jsonl", "csv", "json"};
     luaL_newmetatable(L, list_type);
     luaL_setfuncs(L, metamethods, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     lua_pop(L, 1);
-    lua_pushlightuserdata(L, bytes);
     lua_newtable(L);
-    luaL_setfuncs(L, functions, 2);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        lua_pushlightuserdata(L, bytes);
+        lua_pushvalue(L, -2);
+        lua_pushstring(L, kinds[i]);
+        lua_pushcclosure(L, read_list, 3);
+        lua_setfield(L, -3, kinds[i]);
+    }
+    lua_pop(L, 1);
 }

@@ -1,7 +1,6 @@
 #include "script/fields.h"
 
 #include <assert.h>
-#include <ctype.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,21 +8,16 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "base/timeutil.h"
+#include "core/url.h"
+#include "script/sandbox.h"
 
 enum { SLOTS = 6 }; /* of Lua stack that one reader may need at once */
 
-static bool is_word(struct str key)
-{
-    for (size_t i = 0; i < key.len; i++)
-        if (!isalnum((unsigned char)key.ptr[i]) && key.ptr[i] != '_' && key.ptr[i] != '-')
-            return false;
-    return key.len > 0;
-}
-
 static const char *join_path(struct arena *arena, const char *path, struct str key)
 {
-    if (is_word(key))
+    if (text_is_name(key, "_-", SIZE_MAX))
         return arena_printf(arena, "%s%s%.*s", path, *path ? "." : "", (int)key.len, key.ptr);
     char quoted[128];
     size_t used = 0;
@@ -45,13 +39,18 @@ const char *field_path(const struct fields *f, const char *key)
     return join_path(f->arena, f->path, str_from(key));
 }
 
+bool fields_failed(struct fields *f)
+{
+    for (; f; f = f->parent)
+        f->failed = true;
+    return false;
+}
+
 static bool fail_at(struct fields *f, const char *path, const char *what, const char *cure)
 {
     if (!f->failed)
         err_set(f->err, ERR_CONFIG, "%s (%s%s%s): %s", what, f->file, *path ? ": " : "", path, cure);
-    for (; f; f = f->parent)
-        f->failed = true;
-    return false;
+    return fields_failed(f);
 }
 
 bool field_fail(struct fields *f, const char *key, const char *cure, const char *what_fmt, ...)
@@ -74,9 +73,8 @@ static const char *found_text(lua_State *L, char out[64])
         snprintf(out, 64, "the number %.14g", lua_tonumber(L, -1));
         return out;
     case LUA_TSTRING: {
-        size_t len;
-        const char *text = lua_tolstring(L, -1, &len);
-        snprintf(out, 64, "\"%.40s\"%s", text, len > 40 ? "..." : "");
+        struct str text = script_str(L, -1);
+        snprintf(out, 64, "\"%.40s\"%s", text.ptr, text.len > 40 ? "..." : "");
         for (char *c = out; *c; c++)
             if ((unsigned char)*c < ' ')
                 *c = ' ';
@@ -131,11 +129,7 @@ bool field_push(struct fields *f, const char *key)
         return false;
     struct str wanted = str_from(key);
     for (lua_pushnil(f->L); lua_next(f->L, f->index); lua_pop(f->L, 1)) {
-        struct str name;
-        if (lua_type(f->L, -2) != LUA_TSTRING)
-            continue;
-        name.ptr = lua_tolstring(f->L, -2, &name.len);
-        if (str_equal(name, wanted)) {
+        if (lua_type(f->L, -2) == LUA_TSTRING && str_equal(script_str(f->L, -2), wanted)) {
             lua_remove(f->L, -2);
             return true;
         }
@@ -152,20 +146,6 @@ int field_type(struct fields *f, const char *key)
     return type;
 }
 
-bool field_text(struct fields *f, const char *key, struct str *out)
-{
-    if (!field_push(f, key))
-        return false;
-    bool ok = lua_type(f->L, -1) == LUA_TSTRING || fail_type(f, key, "a string");
-    if (ok) {
-        struct str text;
-        text.ptr = lua_tolstring(f->L, -1, &text.len);
-        *out = arena_str(f->arena, text);
-    }
-    lua_pop(f->L, 1);
-    return ok;
-}
-
 /* The string on top, or NULL and the failure. */
 static const char *checked_string(struct fields *f, const char *key)
 {
@@ -173,14 +153,13 @@ static const char *checked_string(struct fields *f, const char *key)
         fail_type(f, key, "a string");
         return NULL;
     }
-    size_t len;
-    const char *text = lua_tolstring(f->L, -1, &len);
-    if (len == 0)
+    struct str text = script_str(f->L, -1);
+    if (text.len == 0)
         field_fail(f, key, "write something, or leave the key out", "an empty string");
-    else if (strlen(text) != len)
+    else if (strlen(text.ptr) != text.len)
         field_fail(f, key, "remove the \\0", "a string with a zero byte in it");
     else
-        return arena_strndup(f->arena, text, len);
+        return arena_strndup(f->arena, text.ptr, text.len);
     return NULL;
 }
 
@@ -193,6 +172,17 @@ bool field_string(struct fields *f, const char *key, const char **out)
     if (text)
         *out = text;
     return text != NULL;
+}
+
+bool field_url(struct fields *f, const char *key, const char **out)
+{
+    const char *url;
+    if (!field_string(f, key, &url))
+        return false;
+    if (!url_check(url, arena_printf(f->arena, "%s: %s", f->file, field_path(f, key)), f->err))
+        return fields_failed(f);
+    *out = url;
+    return true;
 }
 
 bool field_bool(struct fields *f, const char *key, bool *out)
@@ -251,7 +241,7 @@ bool field_integer(struct fields *f, const char *key, int64_t low, int64_t high,
 
 bool value_duration(lua_State *L, int index, int64_t *us)
 {
-    const double most_s = 10.0 * 365 * 86400;
+    const double most_s = 10 * 365.25 * 86400;
     if (lua_type(L, index) == LUA_TNUMBER) {
         double s = lua_tonumber(L, index);
         if (!(s >= 0 && s <= most_s))
@@ -259,11 +249,7 @@ bool value_duration(lua_State *L, int index, int64_t *us)
         *us = (int64_t)(s * 1e6 + 0.5);
         return true;
     }
-    if (lua_type(L, index) != LUA_TSTRING)
-        return false;
-    struct str text;
-    text.ptr = lua_tolstring(L, index, &text.len);
-    return duration_parse(text, us);
+    return lua_type(L, index) == LUA_TSTRING && duration_parse(script_str(L, index), us);
 }
 
 bool field_duration(struct fields *f, const char *key, int64_t low_us, int64_t *out_us)
@@ -283,22 +269,31 @@ bool field_duration(struct fields *f, const char *key, int64_t low_us, int64_t *
     return ok;
 }
 
-/* Every key of the list on top must be in 1..n; its nth item is then the last one. */
+enum list_kind value_list(lua_State *L, int index, size_t *count)
+{
+    size_t n = lua_rawlen(L, index), seen = 0;
+    index = lua_absindex(L, index);
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1), seen++) {
+        lua_Integer i = lua_isinteger(L, -2) ? lua_tointeger(L, -2) : 0;
+        if (i < 1 || (size_t)i > n) {
+            lua_pop(L, 2);
+            return LIST_NOT;
+        }
+    }
+    *count = n;
+    return seen == n ? LIST_WHOLE : LIST_HOLES;
+}
+
 static bool check_list(struct fields *f, const char *key, size_t *count)
 {
-    size_t n = lua_rawlen(f->L, -1), seen = 0;
-    for (lua_pushnil(f->L); lua_next(f->L, -2); lua_pop(f->L, 1)) {
-        lua_Integer i = lua_isinteger(f->L, -2) ? lua_tointeger(f->L, -2) : 0;
-        if (i < 1 || (size_t)i > n) {
-            lua_pop(f->L, 2);
-            return field_fail(f, key, "give { \"...\", \"...\" }", "is not a list of strings");
-        }
-        seen++;
-    }
-    if (seen != n)
+    switch (value_list(f->L, -1, count)) {
+    case LIST_WHOLE:
+        return true;
+    case LIST_HOLES:
         return field_fail(f, key, "remove the nil", "has a hole in its list");
-    *count = n;
-    return true;
+    default:
+        return field_fail(f, key, "give { \"...\", \"...\" }", "is not a list of strings");
+    }
 }
 
 bool field_strings(struct fields *f, const char *key, const char *const **out, size_t *count)
@@ -322,17 +317,73 @@ bool field_strings(struct fields *f, const char *key, const char *const **out, s
     return ok;
 }
 
-bool field_table(struct fields *f, const char *key, struct fields *nested)
+/* The value on top of the stack is f's, at path; it is popped on false. */
+static bool open_nested(struct fields *f, const char *path, struct fields *nested)
 {
-    if (!field_push(f, key))
-        return false;
-    if (fields_begin(nested, f->L, -1, f->file, field_path(f, key), f->arena, f->err)) {
+    if (fields_begin(nested, f->L, -1, f->file, path, f->arena, f->err)) {
         nested->parent = f;
         return true;
     }
     lua_pop(f->L, 1);
-    for (; f; f = f->parent)
-        f->failed = true;
+    return fields_failed(f);
+}
+
+bool field_table(struct fields *f, const char *key, struct fields *nested)
+{
+    return field_push(f, key) && open_nested(f, field_path(f, key), nested);
+}
+
+bool field_item(struct fields *list, size_t i, struct fields *nested)
+{
+    lua_rawgeti(list->L, list->index, (lua_Integer)i + 1);
+    return open_nested(list, arena_printf(list->arena, "%s[%zu]", list->path, i + 1), nested);
+}
+
+bool field_open(struct fields *map, const char *name, struct fields *nested)
+{
+    lua_pushstring(map->L, name);
+    lua_rawget(map->L, map->index);
+    return open_nested(map, field_path(map, name), nested);
+}
+
+/* ---- tables whose keys are names that the file makes up ---- */
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool list_names(struct fields *map, const char *what, const char *const **names, size_t *count)
+{
+    lua_State *L = map->L;
+    size_t n = 0, i = 0;
+    for (lua_pushnil(L); lua_next(L, map->index); lua_pop(L, 1))
+        n++;
+    const char **list = arena_alloc(map->arena, n * sizeof *list);
+    for (lua_pushnil(L); lua_next(L, map->index); lua_pop(L, 1)) {
+        struct str name = lua_type(L, -2) == LUA_TSTRING ? script_str(L, -2) : (struct str){0};
+        if (!name.len || strlen(name.ptr) != name.len) {
+            const char *type = name.ptr ? "text that is empty or holds a NUL" : luaL_typename(L, -2);
+            lua_pop(L, 2);
+            return field_fail(map, NULL, "write [\"NAME\"] = ... with a name for each", "%s is named by a %s", what,
+                              type);
+        }
+        list[i++] = arena_strndup(map->arena, name.ptr, name.len);
+    }
+    qsort(list, n, sizeof *list, by_text);
+    *names = list;
+    *count = n;
+    return true;
+}
+
+bool field_map(struct fields *f, const char *key, const char *what, struct fields *map, const char *const **names,
+               size_t *count)
+{
+    if (!field_table(f, key, map))
+        return false;
+    if (list_names(map, what, names, count))
+        return true;
+    lua_pop(f->L, 1);
     return false;
 }
 
@@ -364,12 +415,11 @@ static void check_unknown(struct fields *f)
     struct str worst = {0};
     bool found = false, odd = false;
     for (lua_pushnil(f->L); lua_next(f->L, f->index); lua_pop(f->L, 1)) {
-        struct str key;
         if (lua_type(f->L, -2) != LUA_TSTRING) {
             odd = true;
             continue;
         }
-        key.ptr = lua_tolstring(f->L, -2, &key.len);
+        struct str key = script_str(f->L, -2);
         if (!is_known(f, key) && (!found || strcmp(key.ptr, worst.ptr) < 0)) {
             worst = key; /* the table holds it, so the pointer stays good */
             found = true;

@@ -4,7 +4,8 @@
 
 struct answerer {
     struct fleet_spec *spec;
-    struct script *script; /* its function is at index 1 of the stack */
+    struct script *script;
+    int function;          /* a reference */
     struct rng *rng;       /* of the answer being written; NULL in between */
 };
 
@@ -49,8 +50,7 @@ static int ask(lua_State *L)
     if (!lua_isnil(L, -1) && !lua_isstring(L, -1))
         return luaL_error(L, "answers returned a %s: return a string, or nil for a built-in answer",
                           luaL_typename(L, -1));
-    struct str text = {NULL, 0};
-    text.ptr = lua_tolstring(L, -1, &text.len);
+    struct str text = script_str(L, -1);
     lua_pushboolean(L, text.ptr && buf_add(r->out, text.ptr, text.len));
     return 1;
 }
@@ -63,7 +63,7 @@ static bool write_answer(void *ctx, struct str prompt, const char *model, const 
     struct request r = {a, prompt, model, region, out};
     struct err err;
     lua_pushcfunction(L, ask);
-    lua_pushvalue(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, a->function);
     lua_pushlightuserdata(L, &r);
     a->rng = rng;
     bool ok = script_call(a->script, 2, 1, &err);
@@ -83,18 +83,14 @@ static void free_script(void *script)
     script_free(script);
 }
 
-void fleet_answers_bind(struct fleet_spec *spec, struct script *s, struct fields *top)
+void fleet_answers_bind(struct fleet_spec *spec, struct script *s, int function)
 {
-    if (field_type(top, "answers") == LUA_TNIL) {
+    if (function == LUA_NOREF) {
         script_free(s);
         return;
     }
-    lua_State *L = script_state(s);
-    field_push(top, "answers");
-    lua_replace(L, 1);
-    lua_settop(L, 1);
     struct answerer *a = arena_alloc(&spec->arena, sizeof *a);
-    *a = (struct answerer){.spec = spec, .script = s};
+    *a = (struct answerer){.spec = spec, .script = s, .function = function};
     spec->answers.ctx = a;
     spec->answers.write = write_answer;
     spec->script = s;

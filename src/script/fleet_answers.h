@@ -3,10 +3,9 @@
 #define SCRIPT_FLEET_ANSWERS_H
 
 #include "core/fleet_spec.h"
-#include "script/fields.h"
 #include "script/sandbox.h"
 
-/* Hands the script over: it lives with spec for the function `answers` that it gave, or is freed if it gave none. */
-void fleet_answers_bind(struct fleet_spec *spec, struct script *s, struct fields *top);
+/* Hands the script over: it lives with spec for the function, a reference in its registry, or is freed without one. */
+void fleet_answers_bind(struct fleet_spec *spec, struct script *s, int function);
 
 #endif

@@ -73,13 +73,12 @@ static const char dist_cure[] = "give one duration, { LOW, HIGH }, or { lognorma
 static bool read_range(struct fields *f, const char *key, struct dist *out)
 {
     lua_State *L = f->L;
-    size_t entries = 0;
-    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1))
-        entries++;
+    size_t count = 0;
+    bool list = value_list(L, -1, &count) == LIST_WHOLE;
     int64_t low_us = 0, high_us = 0;
     lua_rawgeti(L, -1, 1);
     lua_rawgeti(L, -2, 2);
-    bool ok = entries == 2 && value_duration(L, -2, &low_us) && value_duration(L, -1, &high_us);
+    bool ok = list && count == 2 && value_duration(L, -2, &low_us) && value_duration(L, -1, &high_us);
     lua_pop(L, 2);
     if (!ok)
         return field_fail(f, key, dist_cure, "is not a distribution of times");
@@ -171,22 +170,14 @@ static void read_endpoint(struct fields *f, struct fleet_endpoint *e)
     field_number(f, "refusal_share", 0, 1, &e->refusal_share);
 }
 
-/* The key that lua_next left below its value, copied; NULL and a failure when it is no name. */
-static const char *key_name(struct fields *f, const char *kind)
-{
-    size_t len = 0;
-    const char *name = lua_type(f->L, -2) == LUA_TSTRING ? lua_tolstring(f->L, -2, &len) : "";
-    if (len == 0 || strlen(name) != len) {
-        field_fail(f, NULL, "give each one a name: NAME = { ... }", "a %s without a name", kind);
-        return NULL;
-    }
-    return arena_strndup(f->arena, name, len);
-}
-
 struct loading {
     struct fleet_spec *spec;
+    struct fields top;
     struct fleet_endpoint defaults;
     size_t endpoint_cap;
+    int answers;               /* a reference to the function, LUA_NOREF: none */
+    struct err *err;
+    bool ok;
 };
 
 static struct fleet_endpoint *add_endpoint(struct loading *l)
@@ -205,73 +196,45 @@ static struct fleet_endpoint *add_endpoint(struct loading *l)
     return e;
 }
 
-/* The region's table of models is what f reads. */
-static void read_models(struct fields *f, struct loading *l, const char *region)
+static void read_region(struct loading *l, struct fields *regions, const char *region)
 {
-    size_t before = l->spec->endpoint_count;
-    for (lua_pushnil(f->L); lua_next(f->L, f->index); lua_pop(f->L, 1)) {
-        const char *model = key_name(f, "model");
-        struct fields nested;
-        if (model && l->spec->endpoint_count == ENDPOINTS)
-            field_fail(f, model, "make the fleet smaller", "is one endpoint too many: at most %d", ENDPOINTS);
-        else if (model && fields_begin(&nested, f->L, -1, f->file, field_path(f, model), f->arena, f->err)) {
+    struct fields models, f;
+    const char *const *names;
+    size_t count = 0;
+    if (!field_map(regions, region, "a model", &models, &names, &count))
+        return;
+    if (count == 0)
+        field_fail(&models, NULL, "give { [\"MODEL\"] = { } }, or remove it", "a region without models");
+    for (size_t i = 0; i < count && !models.failed; i++) {
+        if (l->spec->endpoint_count == ENDPOINTS) {
+            field_fail(&models, names[i], "make the fleet smaller", "is one endpoint too many: at most %d", ENDPOINTS);
+        } else if (field_open(&models, names[i], &f)) {
             struct fleet_endpoint *e = add_endpoint(l);
-            read_endpoint(&nested, e);
+            read_endpoint(&f, e);
             e->region = region;
-            e->model = model;
-            f->failed |= !fields_end(&nested);
-        } else {
-            f->failed = true;
-        }
-        if (f->failed) {
-            lua_pop(f->L, 2);
-            return;
+            e->model = names[i];
+            fields_end(&f);
         }
     }
-    if (l->spec->endpoint_count == before)
-        field_fail(f, NULL, "give { [\"MODEL\"] = { } }, or remove it", "a region without models");
+    lua_settop(models.L, models.index - 1);
 }
 
-static int compare_endpoints(const void *a, const void *b)
+/* In ascending order of regions and models: that of a Lua table changes from run to run, a fleet's must not. */
+static void read_regions(struct loading *l)
 {
-    const struct fleet_endpoint *x = a, *y = b;
-    int order = strcmp(x->region, y->region);
-    return order ? order : strcmp(x->model, y->model);
-}
-
-/* The order of a Lua table changes from run to run; a fleet's must not. */
-static void sort_endpoints(struct fleet_spec *spec)
-{
-    qsort(spec->endpoints, spec->endpoint_count, sizeof *spec->endpoints, compare_endpoints);
-    const char **regions = arena_alloc(&spec->arena, spec->endpoint_count * sizeof *regions);
+    struct fields regions;
     size_t count = 0;
-    for (size_t i = 0; i < spec->endpoint_count; i++)
-        if (count == 0 || strcmp(regions[count - 1], spec->endpoints[i].region) != 0)
-            regions[count++] = spec->endpoints[i].region;
-    spec->regions = regions;
-    spec->region_count = count;
-}
-
-static void read_regions(struct fields *top, struct loading *l)
-{
-    struct fields f;
-    if (!field_table(top, "regions", &f)) {
-        field_fail(top, "regions", "give regions = { us = { [\"MODEL\"] = { } } }", "no regions");
+    if (!field_map(&l->top, "regions", "a region", &regions, &l->spec->regions, &count)) {
+        if (!l->top.failed)
+            field_fail(&l->top, "regions", "give regions = { us = { [\"MODEL\"] = { } } }", "no regions");
         return;
     }
-    for (lua_pushnil(f.L); !f.failed && lua_next(f.L, f.index); lua_pop(f.L, 1)) {
-        const char *region = key_name(&f, "region");
-        struct fields models;
-        if (region && fields_begin(&models, f.L, -1, f.file, field_path(&f, region), f.arena, f.err))
-            read_models(&models, l, region);
-        f.failed |= !region || models.failed;
-    }
-    if (!f.failed && l->spec->endpoint_count == 0)
-        field_fail(&f, NULL, "give at least one region with a model", "no endpoints");
-    top->failed |= f.failed;
-    lua_settop(f.L, f.index - 1);
-    if (!top->failed)
-        sort_endpoints(l->spec);
+    if (count == 0)
+        field_fail(&regions, NULL, "give at least one region with a model", "no endpoints");
+    l->spec->region_count = count;
+    for (size_t i = 0; i < count && !regions.failed; i++)
+        read_region(l, &regions, l->spec->regions[i]);
+    lua_settop(regions.L, regions.index - 1);
 }
 
 /* ---- faults ---- */
@@ -325,45 +288,49 @@ static void read_faults(struct fields *top, struct fleet_spec *spec)
     struct fields list;
     if (!field_table(top, "faults", &list))
         return;
-    size_t count = lua_rawlen(list.L, list.index), entries = 0;
-    for (lua_pushnil(list.L); lua_next(list.L, list.index); lua_pop(list.L, 1))
-        entries++;
-    if (entries != count || count > FAULTS)
+    size_t count = 0;
+    if (value_list(list.L, list.index, &count) != LIST_WHOLE || count > FAULTS)
         field_fail(&list, NULL, "give { { what = \"503\" }, ... }", "is not a list of at most %d faults", FAULTS);
-    spec->faults = arena_alloc(&spec->arena, (count ? count : 1) * sizeof *spec->faults);
+    spec->faults = arena_alloc(&spec->arena, count * sizeof *spec->faults);
     for (size_t i = 0; i < count && !list.failed; i++) {
         struct fields f;
-        const char *path = arena_printf(&spec->arena, "faults[%zu]", i + 1);
-        lua_rawgeti(list.L, list.index, (lua_Integer)i + 1);
-        if (fields_begin(&f, list.L, -1, list.file, path, list.arena, list.err))
+        if (field_item(&list, i, &f)) {
             read_fault(&f, spec, &spec->faults[spec->fault_count++]);
-        list.failed |= f.failed || !fields_end(&f);
-        lua_pop(list.L, 1);
+            fields_end(&f);
+        }
     }
-    top->failed |= list.failed;
     lua_settop(list.L, list.index - 1);
 }
 
 /* ---- the whole ---- */
 
-static bool read_top(struct fields *f, struct fleet_spec *spec)
+static bool read_top(struct loading *l)
 {
-    struct loading l = {.spec = spec, .defaults = usual};
-    struct fields defaults;
+    struct fields *f = &l->top, defaults;
     int64_t seed = 1;
     field_integer(f, "seed", 0, INT64_MAX, &seed);
-    spec->seed = (uint64_t)seed;
+    l->spec->seed = (uint64_t)seed;
     if (field_table(f, "defaults", &defaults)) {
-        read_endpoint(&defaults, &l.defaults);
+        read_endpoint(&defaults, &l->defaults);
         fields_end(&defaults);
     }
-    read_regions(f, &l);
-    read_faults(f, spec);
+    read_regions(l);
+    read_faults(f, l->spec);
     int type = field_type(f, "answers");
-    if (type != LUA_TNIL && type != LUA_TFUNCTION)
+    if (type == LUA_TFUNCTION && field_push(f, "answers"))
+        l->answers = luaL_ref(f->L, LUA_REGISTRYINDEX);
+    else if (type != LUA_TNIL)
         field_fail(f, "answers", "give function(question, model, region, random) return \"...\" end",
                    "is not a function");
     return fields_end(f);
+}
+
+/* Runs protected: index 1 is the loading, 2 what the file returned. */
+static int read_fleet(lua_State *L)
+{
+    struct loading *l = lua_touserdata(L, 1);
+    l->ok = fields_begin(&l->top, L, 2, l->spec->path, "", &l->spec->arena, l->err) && read_top(l);
+    return 0;
 }
 
 static struct script *run_file(const char *path, const struct script_limits *limits, struct err *err)
@@ -388,14 +355,13 @@ struct fleet_spec *fleet_load(const char *path, const struct script_limits *limi
     struct script *s = run_file(path, limits, err);
     if (!s)
         return NULL;
-    struct fleet_spec *spec = fleet_spec_new();
-    spec->path = arena_strdup(&spec->arena, path);
-    struct fields top;
-    if (fields_begin(&top, script_state(s), 1, spec->path, "", &spec->arena, err) && read_top(&top, spec)) {
-        fleet_answers_bind(spec, s, &top);
-        return spec;
+    struct loading l = {.spec = fleet_spec_new(), .defaults = usual, .answers = LUA_NOREF, .err = err};
+    l.spec->path = arena_strdup(&l.spec->arena, path);
+    if (script_apply(s, read_fleet, &l, err) && l.ok) {
+        fleet_answers_bind(l.spec, s, l.answers);
+        return l.spec;
     }
     script_free(s);
-    fleet_spec_free(spec);
+    fleet_spec_free(l.spec);
     return NULL;
 }

@@ -11,23 +11,8 @@ enum { SCRIPT_BYTES = 1 << 20, SPECIFICATION_BYTES = 16 << 20 };
 
 bool job_protected(struct job_load *j, lua_CFunction fn)
 {
-    lua_State *L = j->L;
     j->ok = false;
-    lua_pushcfunction(L, fn);
-    lua_insert(L, -2);
-    lua_pushlightuserdata(L, j);
-    lua_insert(L, -2);
-    if (lua_pcall(L, 2, 0, 0) == LUA_OK)
-        return j->ok;
-    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "an error without text";
-    if (strcmp(text, "not enough memory") == 0)
-        err_set(j->err, ERR_CONFIG,
-                "the job does not fit into the script's memory (%s): make it smaller, or raise --script-memory",
-                j->path);
-    else
-        err_set(j->err, ERR_CONFIG, "%s", text);
-    lua_pop(L, 1);
-    return false;
+    return script_apply(j->job->script, fn, j, j->err) && j->ok;
 }
 
 /* ---- the state ---- */
@@ -49,7 +34,8 @@ static void open_script(struct job_load *j)
     const struct script_limits usual = SCRIPT_LIMITS_DEFAULT;
     const struct script_limits *limits = j->options->limits ? j->options->limits : &usual;
     f->script = script_new(
-        &(struct script_options){.folder = j->folder, .kept = j->options->kept, .limits = limits, .print = print_line, .ctx = f});
+        &(struct script_options){.folder = j->folder, .kept = j->options->kept, .limits = limits, .print = print_line,
+                                 .ctx = f});
     f->policy = policy_new(f->script, limits->call_us);
     j->L = script_state(f->script);
     lua_pushcfunction(j->L, make_api);
@@ -113,15 +99,14 @@ static void keep_sources(struct job_load *j)
 {
     struct job_spec *spec = j->job->spec;
     struct arena *arena = &spec->arena;
-    const struct source_file *files;
-    size_t count = script_files(j->job->script, &files), n = 0;
-    struct source_file *sources = arena_alloc(arena, (count + 2) * sizeof(sources[0]));
+    size_t n = 0;
+    struct source_file *sources =
+        arena_alloc(arena, (script_files(j->job->script, NULL, NULL) + 2) * sizeof(sources[0]));
     sources[n++] = (struct source_file){arena_strdup(arena, j->base),
                                         arena_str(arena, (struct str){j->text, j->text_len})};
     if (j->list_text.ptr)
         sources[n++] = (struct source_file){arena_strdup(arena, last_part(j->options->questions)), j->list_text};
-    for (size_t i = 0; i < count; i++)
-        sources[n++] = (struct source_file){arena_strdup(arena, files[i].name), arena_str(arena, files[i].text)};
+    n += script_files(j->job->script, arena, sources + n);
     spec->question_list = j->list_text.ptr ? sources[1].name : NULL;
     spec->sources = sources;
     spec->source_count = n;

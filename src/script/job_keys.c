@@ -14,8 +14,12 @@ static bool set_fault(struct job_load *j, const char *key, const char *value, co
     return err_set(j->err, ERR_USAGE, "%s cannot be \"%.100s\" (--set %s=%.100s): %s", key, value, key, value, cure);
 }
 
-static bool set_integer(struct job_load *j, const char *key, int64_t low, int64_t high, int64_t *out)
+/* From the file, or from --set, which goes before it. */
+static bool read_integer(struct job_load *j, struct fields *f, const char *field, const char *key, int64_t high,
+                         int64_t *out)
 {
+    const int64_t low = 1;
+    field_integer(f, field, low, high, out);
     const char *value = job_setting(j->job, key);
     if (!value)
         return true;
@@ -52,8 +56,7 @@ static bool set_duration(struct job_load *j, const char *key, int64_t *out_us)
 
 static bool is_name(const char *name)
 {
-    size_t len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-");
-    return len > 0 && len <= JOB_NAME_BYTES && !name[len];
+    return text_is_name(str_from(name), "_-", JOB_NAME_BYTES);
 }
 
 bool job_read_name(struct job_load *j, struct fields *f, const char *key)
@@ -170,12 +173,11 @@ bool job_read_models(struct job_load *j, int index, const char *path, const char
     if (!lua_istable(L, index))
         return err_set(j->err, ERR_CONFIG, "the models are a %s, not a list (%s: %s): %s", luaL_typename(L, index),
                        j->path, path, cure);
-    size_t count = lua_rawlen(L, index), keys = 0;
-    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1))
-        keys++;
-    if (count == 0 || keys != count)
+    size_t count = 0;
+    bool list = value_list(L, index, &count) == LIST_WHOLE;
+    if (!list || count == 0)
         return err_set(j->err, ERR_CONFIG, "%s (%s: %s): %s",
-                       keys == 0 ? "no model is named" : "the models are not a list from 1 on", j->path, path, cure);
+                       list ? "no model is named" : "the models are not a list from 1 on", j->path, path, cure);
     forget(&j->names);
     struct model_choice *models = arena_alloc(&spec->arena, count * sizeof(models[0]));
     for (size_t i = 0; i < count; i++) {
@@ -192,8 +194,7 @@ bool job_read_models(struct job_load *j, int index, const char *path, const char
 bool job_read_samples(struct job_load *j, struct fields *f, const char *key)
 {
     int64_t samples = 1;
-    field_integer(f, key, 1, JOB_SAMPLES_MAX, &samples);
-    if (!set_integer(j, "samples", 1, JOB_SAMPLES_MAX, &samples))
+    if (!read_integer(j, f, key, "samples", JOB_SAMPLES_MAX, &samples))
         return false;
     j->job->spec->samples = (unsigned)samples;
     return true;
@@ -221,8 +222,7 @@ bool job_read_rest(struct job_load *j, struct fields *f)
 {
     struct job_spec *spec = j->job->spec;
     int64_t in_flight = 0;
-    field_integer(f, "in_flight", 1, JOB_IN_FLIGHT_MAX, &in_flight);
-    if (!set_integer(j, "in_flight", 1, JOB_IN_FLIGHT_MAX, &in_flight))
+    if (!read_integer(j, f, "in_flight", "in_flight", JOB_IN_FLIGHT_MAX, &in_flight))
         return false;
     spec->in_flight = (unsigned)in_flight;
     field_bool(f, "warm", &spec->warm);

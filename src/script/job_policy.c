@@ -1,6 +1,7 @@
 /* Which function is the job's policy, and what it is called. */
 #include <stdio.h>
 
+#include "base/text.h"
 #include "script/job_parts.h"
 
 static const char *const builtin[] = {"sequential", "by_region", "by_endpoint", "free"};
@@ -57,8 +58,7 @@ static bool push_named(struct job_load *j, const char *name, const char *where)
         lua_getfield(L, -1, name);
         return true;
     }
-    size_t plain = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.");
-    if (!*name || name[plain] || strlen(name) > NAME_MAX_BYTES || name[0] == '.')
+    if (!text_is_name(str_from(name), "_-.", NAME_MAX_BYTES) || name[0] == '.')
         return unknown(j, name, where);
     const char *dot = strrchr(name, '.');
     snprintf(module, sizeof(module), "%.*s", dot ? (int)(dot - name) : 0, name);

@@ -33,13 +33,6 @@ static bool fail(const struct reader *r, size_t i, const char *key, const char *
     return err_set(r->j->err, ERR_CONFIG, "%s (%s%s%s): %s", what, p.text, key ? p.dot : "", key ? key : "", cure);
 }
 
-static struct str text_at(lua_State *L, int index)
-{
-    struct str s;
-    s.ptr = lua_tolstring(L, index, &s.len);
-    return s;
-}
-
 static const char *id_fault(struct str id)
 {
     if (id.len == 0)
@@ -67,7 +60,7 @@ static bool read_id(struct reader *r, int question, size_t i, struct question *o
         snprintf(what, sizeof(what), "the id is a %s", lua_typename(L, type));
         return fail(r, i, "id", what, "write it as text, in quotes");
     }
-    struct str id = text_at(L, -1);
+    struct str id = script_str(L, -1);
     const char *fault = id_fault(id);
     if (fault)
         return fail(r, i, "id", fault, "use a short name, such as \"math_basic\"");
@@ -103,7 +96,7 @@ static bool read_prompt(struct reader *r, int question, size_t i, struct questio
         snprintf(what, sizeof(what), "the prompt is a %s", lua_typename(L, type));
         return fail(r, i, "prompt", what, "write it as text, in quotes");
     }
-    struct str prompt = text_at(L, -1);
+    struct str prompt = script_str(L, -1);
     if (is_blank(prompt))
         return fail(r, i, "prompt", "the prompt is empty", "write what is to be asked");
     if (!text_is_utf8(prompt))
@@ -152,7 +145,7 @@ static bool read_metadata(struct reader *r, int question, size_t i, struct quest
         if (lua_type(L, -2) != LUA_TSTRING)
             return fail(r, i, NULL, "the question has a value without a name",
                         "name each field: { id = \"...\", prompt = \"...\" }");
-        struct str key = text_at(L, -2);
+        struct str key = script_str(L, -2);
         if (str_is(key, "id") || str_is(key, "prompt") || str_is(key, "expected"))
             continue;
         lua_pushvalue(L, -2);
@@ -194,11 +187,7 @@ static bool list_count(struct reader *r, size_t *count)
                    ? err_set(r->j->err, ERR_CONFIG, "there are no questions (%s: %s): %s", file, r->path, cure)
                    : err_set(r->j->err, ERR_CONFIG, "the questions are a %s (%s: %s): %s", luaL_typename(L, r->index),
                              file, r->path, cure);
-    size_t keys = 0;
-    for (lua_pushnil(L); lua_next(L, r->index); lua_pop(L, 1))
-        keys++;
-    *count = lua_rawlen(L, r->index);
-    if (keys != *count)
+    if (value_list(L, r->index, count) != LIST_WHOLE)
         return err_set(r->j->err, ERR_CONFIG, "the questions are not a list from 1 on without gaps (%s: %s): %s", file,
                        r->path, cure);
     return true;

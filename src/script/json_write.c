@@ -113,11 +113,9 @@ static void write_member(struct writer *w, struct str key, bool first)
 /* The key that lua_next left below its value. */
 static struct str member_key(struct writer *w, int index)
 {
-    struct str key;
     if (lua_type(w->L, index) != LUA_TSTRING)
         refuse(w, "a table of both list items and names");
-    key.ptr = lua_tolstring(w->L, index, &key.len);
-    return key;
+    return script_str(w->L, index);
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -206,12 +204,9 @@ static void write_value(struct writer *w, int index)
     case LUA_TNUMBER:
         write_number(w, index);
         break;
-    case LUA_TSTRING: {
-        struct str text;
-        text.ptr = lua_tolstring(w->L, index, &text.len);
-        text_add_json(w->out, text);
+    case LUA_TSTRING:
+        text_add_json(w->out, script_str(w->L, index));
         break;
-    }
     case LUA_TTABLE:
         write_table(w, index);
         break;

@@ -86,9 +86,7 @@ static int pattern_match(lua_State *L)
 
 static int gmatch_next(lua_State *L)
 {
-    struct str src, pattern;
-    src.ptr = lua_tolstring(L, lua_upvalueindex(1), &src.len);
-    pattern.ptr = lua_tolstring(L, lua_upvalueindex(2), &pattern.len);
+    struct str src = script_str(L, lua_upvalueindex(1)), pattern = script_str(L, lua_upvalueindex(2));
     size_t from = (size_t)lua_tointeger(L, lua_upvalueindex(3));
     lua_Integer last = lua_tointeger(L, lua_upvalueindex(4));
     struct matcher m;
@@ -122,8 +120,7 @@ static int pattern_gmatch(lua_State *L)
 /* The replacement text at argument 3, with %0..%9 filled in. */
 static void add_text(struct matcher *m, luaL_Buffer *b, const char *s, const char *end)
 {
-    struct str text;
-    text.ptr = lua_tolstring(m->L, 3, &text.len);
+    struct str text = script_str(m->L, 3);
     const char *stop = text.ptr + text.len, *percent;
     for (const char *at = text.ptr; at < stop; at = percent + 2) {
         percent = memchr(at, '%', (size_t)(stop - at));

@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "base/timeutil.h"
@@ -10,7 +9,7 @@
 #include "script/sandbox_priv.h"
 
 enum { SLOT_BITS = 14, SLEEP_MAX_S = 10 * 366 * 86400 };
-static_assert(POLICY_COROUTINES < 1 << SLOT_BITS, "a slot must fit into a token");
+static_assert(POLICY_COROUTINES + LUA_MINSTACK < 1 << SLOT_BITS, "a slot must fit into a token");
 
 /* ---- tasks ---- */
 
@@ -28,44 +27,30 @@ static struct task *token_task(const struct policy *p, const void *token)
     return t && policy_token(t) == token ? t : NULL;
 }
 
-/* The slot that the next task_new() will take. */
-static unsigned next_slot(struct policy *p)
+/* Of the coroutine on top of L's stack, which is popped: threads keeps it alive, and its place there is the task's
+ * slot. May raise. */
+static struct task *task_new(struct policy *p, lua_State *L, struct task *parent, int args)
 {
-    if (p->free_count == 0) {
-        unsigned old = p->slot_count;
-        p->slot_count = old ? old * 2 : 16;
-        p->slots = mem_array(p->slots, p->slot_count, sizeof(p->slots[0]));
-        p->free_slots = mem_array(p->free_slots, p->slot_count, sizeof(p->free_slots[0]));
-        for (unsigned i = p->slot_count; i-- > old;) {
-            p->slots[i] = NULL;
-            p->free_slots[p->free_count++] = i;
-        }
+    lua_State *co = lua_tothread(L, -1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, p->threads);
+    lua_insert(L, -2);
+    unsigned slot = (unsigned)luaL_ref(L, -2);
+    lua_pop(L, 1);
+    if (slot >= p->slot_count) {
+        p->slots = mem_array(p->slots, 2 * slot, sizeof(p->slots[0]));
+        memset(p->slots + p->slot_count, 0, (2 * slot - p->slot_count) * sizeof(p->slots[0]));
+        p->slot_count = 2 * slot;
     }
-    return p->free_slots[p->free_count - 1];
-}
-
-static struct task *task_new(struct policy *p, lua_State *co, struct task *parent, int args)
-{
     struct task *t = mem_zalloc(sizeof(*t));
     list_init(&t->link);
     t->co = co;
     t->parent = parent;
     t->args = args;
-    t->slot = next_slot(p);
-    p->free_count--;
+    t->slot = slot;
     t->serial = ++p->serials;
-    p->slots[t->slot] = t;
+    p->slots[slot] = t;
     p->alive++;
     return t;
-}
-
-/* Keeps the coroutine on top of L's stack (left there) alive for the next task. May raise. */
-static void anchor(struct policy *p, lua_State *L)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, p->threads);
-    lua_pushvalue(L, -2);
-    lua_rawseti(L, -2, (lua_Integer)next_slot(p) + 1);
-    lua_pop(L, 1);
 }
 
 /* The coroutine is dropped, not closed: closing runs __close of the script, and nothing of ours depends on it. */
@@ -73,13 +58,11 @@ static void task_free(struct policy *p, struct task *t)
 {
     lua_State *L = script_state(p->script);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->threads);
-    lua_pushboolean(L, 0); /* false, not nil: the key stays, so that this needs no memory and cannot raise */
-    lua_rawseti(L, -2, (lua_Integer)t->slot + 1);
+    luaL_unref(L, -1, (int)t->slot); /* the place stays for the next one: this needs no memory and cannot raise */
     lua_pop(L, 1);
     list_unlink(&t->link);
     p->selection_bytes -= t->run_bytes;
     p->slots[t->slot] = NULL;
-    p->free_slots[p->free_count++] = t->slot;
     p->alive--;
     free(t);
 }
@@ -87,13 +70,11 @@ static void task_free(struct policy *p, struct task *t)
 void policy_spawn(struct policy *p, lua_State *L, struct task *parent)
 {
     assert(p->alive < POLICY_COROUTINES);
-    lua_State *co = lua_newthread(L);
-    anchor(p, L);
-    lua_insert(L, -4);                      /* co function part label */
-    lua_xmove(L, co, 3);
-    lua_pop(L, 1);
+    lua_newthread(L);
+    struct task *t = task_new(p, L, parent, 2);
+    lua_xmove(L, t->co, 3);                 /* function part label */
     parent->parts++;
-    list_push(&p->runnable, &task_new(p, co, parent, 2)->link);
+    list_push(&p->runnable, &t->link);
 }
 
 void policy_unspawn(struct policy *p, struct task *parent)
@@ -171,21 +152,14 @@ static void resume(struct policy *p, struct task *t)
     run_ended(p, err.text);
 }
 
-static int64_t cpu_us(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (int64_t)t.tv_sec * SECOND_US + t.tv_nsec / 1000;
-}
-
 /* Resumes all that can go on. Each has the budget of one call; together they have it once more, for a
  * thousand parts that each stay just below it would stop the loop for as many seconds. */
 static void drive(struct policy *p)
 {
     assert(!p->current);
-    int64_t until_us = cpu_us() + 2 * p->call_us;
+    int64_t until_us = sandbox_cpu_us() + 2 * p->call_us;
     while (running(p) && !list_empty(&p->runnable)) {
-        if (cpu_us() > until_us) {
+        if (sandbox_cpu_us() > until_us) {
             run_ended(p, "the policy takes too long between two waits (all its parts together): "
                          "let it compute less, or while the script is loaded");
             return;
@@ -198,12 +172,12 @@ static void drive(struct policy *p)
 static int begin(lua_State *L)
 {
     struct policy *p = lua_touserdata(L, 1);
-    lua_State *co = lua_newthread(L);
-    anchor(p, L);
     lua_rawgeti(L, LUA_REGISTRYINDEX, p->function);
     plan_push_all(L, p);
-    lua_xmove(L, co, 2);
-    list_push(&p->runnable, &task_new(p, co, NULL, 1)->link);
+    lua_newthread(L);
+    struct task *t = task_new(p, L, NULL, 1);
+    lua_xmove(L, t->co, 2);
+    list_push(&p->runnable, &t->link);
     return 0;
 }
 
@@ -285,11 +259,9 @@ static int api_now(lua_State *L)
 
 static int64_t check_duration(lua_State *L, int index)
 {
-    size_t len;
     int64_t us;
     if (lua_type(L, index) == LUA_TSTRING) {
-        const char *text = lua_tolstring(L, index, &len);
-        if (!duration_parse((struct str){text, len}, &us))
+        if (!duration_parse(script_str(L, index), &us))
             luaL_argerror(L, index, "a duration is a number of seconds, or text such as \"1.5s\" or \"10m\"");
         return us;
     }
@@ -363,7 +335,6 @@ void policy_free(struct policy *p)
     for (unsigned i = 0; i < p->slot_count; i++)
         free(p->slots[i]);
     free(p->slots);
-    free(p->free_slots);
     free(p);
 }
 

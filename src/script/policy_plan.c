@@ -54,7 +54,8 @@ static int box_fill(lua_State *L, struct box *b, struct selection *s)
 
 void plan_push_all(lua_State *L, struct policy *p)
 {
-    box_fill(L, box_new(L, p), selection_all(p->plan));
+    struct box *b = box_new(L, p);
+    box_fill(L, b, selection_all(p->plan));
 }
 
 static int plan_gc(lua_State *L)
@@ -301,13 +302,10 @@ void plan_open(lua_State *L)
         {"run", plan_run}, {"each", plan_each}, {"batches", plan_batches}, {"where", plan_where},
         {"shuffle", plan_shuffle}, {"interleave", plan_interleave}, {"rotate", plan_rotate}, {"count", plan_count},
         {NULL, NULL}};
+    static const luaL_Reg metamethods[] = {
+        {"__gc", plan_gc}, {"__len", plan_count}, {"__tostring", plan_tostring}, {NULL, NULL}};
     luaL_newmetatable(L, plan_type);
-    lua_pushcfunction(L, plan_gc);
-    lua_setfield(L, -2, "__gc");
-    lua_pushcfunction(L, plan_count);
-    lua_setfield(L, -2, "__len");
-    lua_pushcfunction(L, plan_tostring);
-    lua_setfield(L, -2, "__tostring");
+    luaL_setfuncs(L, metamethods, 0);
     lua_pushboolean(L, 0);
     lua_setfield(L, -2, "__metatable");
     luaL_newlib(L, methods);

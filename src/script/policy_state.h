@@ -22,14 +22,13 @@ struct task {                   /* one coroutine */
 struct policy {
     struct script *script;
     int64_t call_us;            /* the budget of one call */
-    int threads;                /* registry reference: a table, slot + 1 -> coroutine */
+    int threads;                /* registry reference: a table, slot -> coroutine, filled by luaL_ref() */
     uint64_t run;               /* counts starts: a plan of an earlier one is refused */
     const struct plan *plan;
     struct engine_job *job;     /* NULL: nothing runs */
     int function;               /* registry reference */
     struct task **slots;
-    unsigned *free_slots;       /* a stack */
-    unsigned slot_count, free_count, alive;
+    unsigned slot_count, alive;
     uint64_t serials;
     struct list runnable;
     struct task *current;       /* resumed right now */

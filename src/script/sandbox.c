@@ -20,7 +20,7 @@ enum {
     MEMORY_RESERVE = 256 << 10, /* beyond the cap, so that a doomed state can still say why */
 };
 
-static int64_t cpu_now_us(void)
+int64_t sandbox_cpu_us(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
@@ -35,13 +35,13 @@ static bool over_budget(struct script *s)
     int64_t now_us = mono_now_us();
     if (!s->clock_started) {
         s->clock_started = true;
-        s->cpu_start_us = cpu_now_us();
+        s->cpu_start_us = sandbox_cpu_us();
         s->due_us = now_us + s->budget_us;
         return false;
     }
     if (now_us < s->due_us)
         return false;
-    int64_t left_us = s->budget_us - (cpu_now_us() - s->cpu_start_us);
+    int64_t left_us = s->budget_us - (sandbox_cpu_us() - s->cpu_start_us);
     s->due_us = now_us + left_us;
     return left_us <= 0;
 }
@@ -281,6 +281,15 @@ bool script_call(struct script *s, int nargs, int nresults, struct err *err)
     bool ok = protected_call(s, nargs, nresults, ERR_SCRIPT, err);
     s->depth--;
     return ok;
+}
+
+bool script_apply(struct script *s, lua_CFunction function, void *ctx, struct err *err)
+{
+    lua_pushcfunction(s->L, function);
+    lua_insert(s->L, -2);
+    lua_pushlightuserdata(s->L, ctx);
+    lua_insert(s->L, -2);
+    return sandbox_protect(s, 2, 0, err);
 }
 
 bool sandbox_protect(struct script *s, int nargs, int nresults, struct err *err)

@@ -1,9 +1,9 @@
 /* sandbox.h -- one Lua state in which a stranger's script can do no harm. Private to script/.
  *
  * Text chunks only; base (without load*, dofile, collectgarbage, warn), string, table, math, utf8,
- * coroutine; require finds the built-in modules and files beside the script. Memory is capped by the allocator; CPU time by
- * a count hook that, once the budget is gone, raises in every coroutine for every instruction, so that
- * pcall cannot swallow it. Long C calls (string.rep, patterns, table.move ...) are bounded, and finalizers
+ * coroutine; require finds the built-in modules and files beside the script. Memory is capped by the allocator;
+ * CPU time by a count hook that, once the budget is gone, raises in every coroutine for every instruction, so
+ * that pcall cannot swallow it. Long C calls (string.rep, patterns, table.move ...) are bounded, and finalizers
  * (__gc) refused, for the hook does not run there. A state that went over is doomed: every later call
  * fails at once. Other states are unharmed. */
 #ifndef SCRIPT_SANDBOX_H
@@ -14,12 +14,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/str.h"
 #include "core/sources.h"
 #include "script/limits.h"
 
 struct script;
+
+/* The string at index, with its length. */
+static inline struct str script_str(lua_State *L, int index)
+{
+    struct str s;
+    s.ptr = lua_tolstring(L, index, &s.len);
+    return s;
+}
 
 struct script_options {
     const char *folder;                   /* where require and file readers look; NULL: nowhere */
@@ -52,19 +61,25 @@ bool script_run(struct script *s, const char *name, struct str text, struct err 
  * left on the stack; args are popped either way. Not from inside a coroutine of this state.
  *
  * Outside of a call any Lua function that may allocate (push a string, make a table, set a field) may raise and
- * so end the process: conversions run inside a C function that is called through here. Pushing a function without upvalues,
- * a number, a boolean, a light userdata or a copy, raw reads, lua_next and all of fields.h are safe anywhere. */
+ * so end the process: conversions run inside a C function that is called through here. Pushing a function without
+ * upvalues, a number, a boolean, a light userdata or a copy, raw reads, lua_next and nearly all of fields.h are safe
+ * anywhere. */
 bool script_call(struct script *s, int nargs, int nresults, struct err *err);
+
+/* Calls function(ctx as light userdata, the value on top), which is popped: for reading what a script returned, where
+ * nothing of the script's runs. No budget; errors are of its file. */
+bool script_apply(struct script *s, lua_CFunction function, void *ctx, struct err *err);
 
 /* Resumes a coroutine with the budget of one call. */
 enum script_resumed { SCRIPT_DONE, SCRIPT_YIELDED, SCRIPT_FAILED };
 enum script_resumed script_resume(struct script *s, lua_State *co, int nargs, int *nresults, struct err *err);
 
-/* The files read so far through require and script_read(), in order: for resume and the table's hash.
- * Names are relative to the folder. Lives as long as s. */
-size_t script_files(const struct script *s, const struct source_file **out);
+/* How many files were read so far through require and script_read(); copies of them, in order, unless out is NULL.
+ * Names are relative to the folder. */
+size_t script_files(const struct script *s, struct arena *arena, struct source_file *out);
 
-/* Reads a file below the folder (no absolute path, no "..", no link that leaves it), at most max_bytes. The text lives as long as s. */
+/* Reads a file below the folder (no absolute path, no "..", no link that leaves it), at most max_bytes. The text lives
+ * as long as s. */
 bool script_read(struct script *s, const char *relative, size_t max_bytes, struct str *out, struct err *err);
 
 /* Is there such a file to read? err may say why not; *absent (may be NULL): only because nobody made it. */
@@ -73,10 +88,11 @@ bool script_has(const struct script *s, const char *relative, bool *absent, stru
 /* Reads any file the caller names, for the first script itself. The caller frees *text. */
 bool read_file(const char *path, size_t max_bytes, char **text, size_t *len, struct err *err);
 
-/* Pushes / reads JSON without raising: false with err on malformed input, depth over 100, or out of memory. JSON null is the
- * light userdata NULL (json.null in scripts), an empty array keeps being one. */
+/* Pushes / reads JSON without raising: false with err on malformed input, depth over 100, or out of memory. JSON null
+ * is the light userdata NULL (json.null in scripts), an empty array keeps being one. What is written has sorted keys, and
+ * 1, not 1.0, for integral numbers. */
 bool script_push_json(struct script *s, struct str json, struct err *err);
 struct buf;
-bool script_add_json(struct script *s, int index, struct buf *out, struct err *err); /* sorted keys; 1, not 1.0, for integral numbers */
+bool script_add_json(struct script *s, int index, struct buf *out, struct err *err);
 
 #endif

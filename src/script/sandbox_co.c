@@ -116,8 +116,4 @@ static int safe_close(lua_State *L)
     return 2;
 }
 
-void sandbox_open_coroutines(lua_State *L)
-{
-    static const luaL_Reg functions[] = {{"resume", safe_resume}, {"wrap", safe_wrap}, {"close", safe_close}, {0}};
-    luaL_setfuncs(L, functions, 0);
-}
+const luaL_Reg sandbox_coroutines[] = {{"resume", safe_resume}, {"wrap", safe_wrap}, {"close", safe_close}, {0}};

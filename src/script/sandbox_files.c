@@ -101,38 +101,49 @@ static char *resolve(const struct script *s, const char *relative, bool *absent,
     return path;
 }
 
+/* Where a file's text is: among those that were kept, or at a path, which the caller frees. */
+struct place {
+    const struct source_file *kept;
+    char *path;
+    bool absent;
+};
+
+static bool find(const struct script *s, const char *relative, struct place *out, struct err *err)
+{
+    *out = (struct place){0};
+    if (!s->options.kept) {
+        out->path = resolve(s, relative, &out->absent, err);
+        return out->path != NULL;
+    }
+    out->kept = sources_find(s->options.kept, relative);
+    out->absent = !out->kept;
+    return out->kept || err_set(err, ERR_CONFIG, "is not among the files that were kept (%s)", relative);
+}
+
 bool script_has(const struct script *s, const char *relative, bool *absent, struct err *err)
 {
-    bool missing;
-    char *path = s->options.kept ? NULL : resolve(s, relative, &missing, err);
-    bool found = path || (s->options.kept && sources_find(s->options.kept, relative));
-    if (s->options.kept) {
-        missing = !found;
-        if (missing)
-            err_set(err, ERR_CONFIG, "is not among the files that were kept (%s)", relative);
-    }
-    free(path);
+    struct place at;
+    bool found = find(s, relative, &at, err);
+    free(at.path);
     if (absent)
-        *absent = missing;
+        *absent = at.absent;
     return found;
 }
 
 static bool read_anew(const struct script *s, const char *relative, size_t max_bytes, char **text, size_t *len,
                       struct err *err)
 {
-    bool absent;
-    if (s->options.kept) {
-        if (!script_has(s, relative, &absent, err))
-            return false;
-        struct str kept = sources_find(s->options.kept, relative)->text;
-        *text = mem_strndup(kept.ptr, kept.len);
-        *len = kept.len;
-        return true;
+    struct place at;
+    if (!find(s, relative, &at, err))
+        return false;
+    if (!at.kept) {
+        bool ok = read_path(at.path, relative, true, max_bytes, text, len, err);
+        free(at.path);
+        return ok;
     }
-    char *path = resolve(s, relative, &absent, err);
-    bool ok = path && read_path(path, relative, true, max_bytes, text, len, err);
-    free(path);
-    return ok;
+    *text = mem_strndup(at.kept->text.ptr, at.kept->text.len);
+    *len = at.kept->text.len;
+    return true;
 }
 
 bool script_read(struct script *s, const char *relative, size_t max_bytes, struct str *out, struct err *err)
@@ -157,9 +168,10 @@ bool script_read(struct script *s, const char *relative, size_t max_bytes, struc
     return true;
 }
 
-size_t script_files(const struct script *s, const struct source_file **out)
+size_t script_files(const struct script *s, struct arena *arena, struct source_file *out)
 {
-    *out = s->files;
+    for (size_t i = 0; out && i < s->file_count; i++)
+        out[i] = (struct source_file){arena_strdup(arena, s->files[i].name), arena_str(arena, s->files[i].text)};
     return s->file_count;
 }
 
@@ -202,15 +214,20 @@ static bool is_module_name(const char *name)
     return !start;
 }
 
+const struct builtin *builtin_find(const char *name)
+{
+    for (const struct builtin *b = builtin_modules; b->name; b++)
+        if (strcmp(b->name, name) == 0)
+            return b;
+    return NULL;
+}
+
 static bool push_builtin(lua_State *L, const char *name)
 {
-    for (const struct builtin *b = builtin_modules; b->name; b++) {
-        if (strcmp(b->name, name) == 0) {
-            sandbox_load(L, lua_pushfstring(L, "=%s", name), (struct str){b->text, b->len});
-            return true;
-        }
-    }
-    return false;
+    const struct builtin *b = builtin_find(name);
+    if (b)
+        sandbox_load(L, lua_pushfstring(L, "=%s", name), (struct str){b->text, b->len});
+    return b != NULL;
 }
 
 static bool push_c_module(lua_State *L, const char *name)

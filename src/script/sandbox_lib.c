@@ -24,11 +24,13 @@ static int charge_strings(lua_State *L)
 }
 
 /* t[name] = wrapper(t[name]) for the table on top. */
-static void wrap(lua_State *L, const char *name, lua_CFunction wrapper)
+static void wrap(lua_State *L, const luaL_Reg *wrappers)
 {
-    lua_getfield(L, -1, name);
-    lua_pushcclosure(L, wrapper, 1);
-    lua_setfield(L, -2, name);
+    for (; wrappers->name; wrappers++) {
+        lua_getfield(L, -1, wrappers->name);
+        lua_pushcclosure(L, wrappers->func, 1);
+        lua_setfield(L, -2, wrappers->name);
+    }
 }
 
 /* ---- string ---- */
@@ -59,11 +61,8 @@ static void open_string(lua_State *L)
         lua_pushnil(L);
         lua_setfield(L, -2, *name);
     }
-    wrap(L, "rep", safe_rep);
-    wrap(L, "format", charge_strings);
-    wrap(L, "reverse", charge_strings);
-    wrap(L, "lower", charge_strings);
-    wrap(L, "upper", charge_strings);
+    wrap(L, (const luaL_Reg[]){{"rep", safe_rep}, {"format", charge_strings}, {"reverse", charge_strings},
+                               {"lower", charge_strings}, {"upper", charge_strings}, {0}});
     pattern_open(L);
 
     /* Methods go straight to the functions; getmetatable("") shows read-only views only. */
@@ -173,18 +172,6 @@ static int safe_sort(lua_State *L)
     return call_original(L);
 }
 
-static void open_table(lua_State *L)
-{
-    luaL_requiref(L, "table", luaopen_table, 0);
-    wrap(L, "insert", safe_insert);
-    wrap(L, "remove", safe_remove);
-    wrap(L, "concat", safe_concat);
-    wrap(L, "unpack", safe_unpack);
-    wrap(L, "move", safe_move);
-    wrap(L, "sort", safe_sort);
-    sandbox_freeze(L, "table");
-}
-
 /* ---- math: the same numbers in every run ---- */
 
 static int seeded(lua_State *L)
@@ -195,31 +182,6 @@ static int seeded(lua_State *L)
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
     return lua_gettop(L);
-}
-
-static void open_math(lua_State *L)
-{
-    luaL_requiref(L, "math", luaopen_math, 0);
-    wrap(L, "randomseed", seeded);
-    lua_getfield(L, -1, "randomseed");
-    lua_call(L, 0, 0);
-    sandbox_freeze(L, "math");
-}
-
-static void open_utf8(lua_State *L)
-{
-    luaL_requiref(L, "utf8", luaopen_utf8, 0);
-    wrap(L, "len", charge_strings);
-    wrap(L, "codepoint", charge_strings);
-    wrap(L, "offset", charge_strings);
-    sandbox_freeze(L, "utf8");
-}
-
-static void open_coroutine(lua_State *L)
-{
-    luaL_requiref(L, "coroutine", luaopen_coroutine, 0);
-    sandbox_open_coroutines(L);
-    sandbox_freeze(L, "coroutine");
 }
 
 /* ---- base ---- */
@@ -308,10 +270,8 @@ static void open_base(lua_State *L)
         lua_getfield(L, -2, *name);
         lua_setfield(L, -2, *name);
     }
-    wrap(L, "rawset", safe_rawset);
-    wrap(L, "setmetatable", safe_setmetatable);
-    wrap(L, "tonumber", charge_strings);
-    wrap(L, "xpcall", safe_xpcall);
+    wrap(L, (const luaL_Reg[]){{"rawset", safe_rawset}, {"setmetatable", safe_setmetatable},
+                               {"tonumber", charge_strings}, {"xpcall", safe_xpcall}, {0}});
     lua_pushcfunction(L, print_line);
     lua_setfield(L, -2, "print");
     lua_pushcfunction(L, sandbox_require);
@@ -377,11 +337,18 @@ void sandbox_set_global(lua_State *L, const char *name)
     lua_pop(L, 1);
 }
 
+static const luaL_Reg in_table[] = {{"insert", safe_insert}, {"remove", safe_remove}, {"concat", safe_concat},
+                                    {"unpack", safe_unpack}, {"move", safe_move}, {"sort", safe_sort}, {0}};
+static const luaL_Reg in_math[] = {{"randomseed", seeded}, {0}};
+static const luaL_Reg in_utf8[] = {{"len", charge_strings}, {"codepoint", charge_strings}, {"offset", charge_strings},
+                                   {0}};
+
 /* Chunks get the registry's global table as their _ENV; the view takes its place. */
 void sandbox_open_libraries(lua_State *L)
 {
-    static const struct { const char *name; void (*open)(lua_State *L); } libraries[] = {
-        {"table", open_table}, {"math", open_math}, {"utf8", open_utf8}, {"coroutine", open_coroutine},
+    static const struct { const char *name; lua_CFunction open; const luaL_Reg *wrappers; } libraries[] = {
+        {"table", luaopen_table, in_table}, {"math", luaopen_math, in_math}, {"utf8", luaopen_utf8, in_utf8},
+        {"coroutine", luaopen_coroutine, sandbox_coroutines},
     };
     lua_settop(L, 0);
     open_string(L);        /* string */
@@ -389,9 +356,15 @@ void sandbox_open_libraries(lua_State *L)
     lua_insert(L, 1);
     lua_setfield(L, 1, "string");
     for (size_t i = 0; i < ARRAY_LEN(libraries); i++) {
-        libraries[i].open(L);
+        luaL_requiref(L, libraries[i].name, libraries[i].open, 0);
+        wrap(L, libraries[i].wrappers);
+        sandbox_freeze(L, libraries[i].name);
         lua_setfield(L, 1, libraries[i].name);
     }
+    lua_getfield(L, 1, "math"); /* the same numbers in every run */
+    lua_getfield(L, -1, "randomseed");
+    lua_call(L, 0, 0);
+    lua_settop(L, 1);
     lua_pushvalue(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &globals_key);
     lua_pushvalue(L, 1);

@@ -45,6 +45,7 @@ struct script {
     struct buf json_out, json_scratch;
 };
 
+int64_t sandbox_cpu_us(void);            /* of this thread */
 /* Counts work done in C against the call's budget; raises once it is used up. */
 void sandbox_charge(lua_State *L, size_t steps);
 void sandbox_check_clock(lua_State *L);  /* the slow half of sandbox_charge, for steps_left below 0 */
@@ -55,7 +56,7 @@ bool sandbox_protect(struct script *s, int nargs, int nresults, struct err *err)
 
 /* sandbox_error.c */
 int sandbox_on_error(lua_State *L);                 /* the message handler: an error value becomes text and traceback */
-void sandbox_describe(lua_State *L, lua_State *co); /* the same for the error on top of a dead coroutine; pushes it on L */
+void sandbox_describe(lua_State *L, lua_State *co); /* the same for the error on top of a dead coroutine, onto L */
 /* "job.lua:12" of the innermost Lua function, or "" if there is none. Never raises nor allocates. */
 void sandbox_where(lua_State *L, char out[SANDBOX_WHERE]);
 
@@ -64,8 +65,8 @@ void sandbox_open_libraries(lua_State *L);
 void sandbox_freeze(lua_State *L, const char *name); /* a read-only view in place of the table on top */
 void sandbox_set_global(lua_State *L, const char *name); /* pops the value */
 
-/* sandbox_co.c: puts resume, wrap and close that respect the budget into the table on top. */
-void sandbox_open_coroutines(lua_State *L);
+/* sandbox_co.c: resume, wrap and close that respect the budget. */
+extern const luaL_Reg sandbox_coroutines[];
 
 /* sandbox_files.c */
 int sandbox_require(lua_State *L);

@@ -94,16 +94,8 @@ bool table_read(struct table_build *b, lua_State *L, int index);
 /* A warning that was given already is not given again. */
 void table_warn(struct table_build *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void table_setting(struct table_build *b, const char *path, const char *value, const char *set_by);
+const char *table_list(struct table_build *b, const char *const *list, size_t count); /* "a, b" */
 /* "15m", "1500ms": as one would write it in a table. */
 const char *table_duration(struct arena *a, int64_t us);
-
-/* Opens f[key], a table where the file makes up the names, and lists them in ascending order. True: it is pushed, and
- * the caller pops it. False: it is not there, or f failed. what: "a model" */
-bool table_map(struct fields *f, const char *key, const char *what, struct fields *map, const char *const **names,
-               size_t *count);
-/* The error was set elsewhere; tells f and all readers above it. Returns false. */
-bool table_failed(struct fields *f);
-/* Pushes map[name], which must be a table, and opens it; fields_end() pops it. */
-bool table_open(struct fields *map, const char *name, struct fields *nested);
 
 #endif

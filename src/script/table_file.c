@@ -1,6 +1,7 @@
 #include "script/table_file.h"
 
 #include <assert.h>
+#include <openssl/evp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +10,6 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "script/table_build.h"
-#include "script/table_hash.h"
 
 enum { TABLE_MAX_BYTES = 4 << 20, SCRATCH_BYTES = 1 << 20, WARNINGS_MAX = 200 };
 
@@ -52,64 +52,6 @@ const char *table_duration(struct arena *a, int64_t us)
     return us > 0 ? arena_printf(a, "%.15gms", (double)us / (double)MS_US) : "0s";
 }
 
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static bool list_names(struct fields *map, const char *what, const char *const **names, size_t *count)
-{
-    lua_State *L = map->L;
-    size_t n = 0, i = 0;
-    for (lua_pushnil(L); lua_next(L, map->index); lua_pop(L, 1))
-        n++;
-    const char **list = arena_alloc(map->arena, n * sizeof *list);
-    for (lua_pushnil(L); lua_next(L, map->index); lua_pop(L, 1)) {
-        size_t len = 0;
-        const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tolstring(L, -2, &len) : NULL;
-        if (!name || len == 0 || strlen(name) != len)
-            return field_fail(map, NULL, "write [\"NAME\"] = ... with a name for each", "%s is named by a %s", what,
-                              name ? "text that is empty or holds a NUL" : luaL_typename(L, -2));
-        list[i++] = arena_strndup(map->arena, name, len);
-    }
-    qsort(list, n, sizeof *list, by_text);
-    *names = list;
-    *count = n;
-    return true;
-}
-
-bool table_failed(struct fields *f)
-{
-    for (; f; f = f->parent)
-        f->failed = true;
-    return false;
-}
-
-bool table_map(struct fields *f, const char *key, const char *what, struct fields *map, const char *const **names,
-               size_t *count)
-{
-    int height = lua_gettop(f->L);
-    if (!field_table(f, key, map))
-        return false;
-    if (list_names(map, what, names, count))
-        return true;
-    lua_settop(f->L, height);
-    return false;
-}
-
-bool table_open(struct fields *map, const char *name, struct fields *nested)
-{
-    int height = lua_gettop(map->L);
-    lua_pushstring(map->L, name);
-    lua_rawget(map->L, map->index);
-    if (fields_begin(nested, map->L, -1, map->file, field_path(map, name), map->arena, map->err)) {
-        nested->parent = map;
-        return true;
-    }
-    lua_settop(map->L, height);
-    return table_failed(map);
-}
-
 /* ---- one load ---- */
 
 /* Runs protected: index 1 is the build, 2 what the file returned. */
@@ -121,23 +63,46 @@ static int build_table(lua_State *L)
     return 0;
 }
 
+static void hash_add(EVP_MD_CTX *context, const char *bytes, size_t len)
+{
+    int ok = EVP_DigestUpdate(context, bytes, len);
+    assert(ok == 1);
+}
+
+/* What tells one revision from another. A table alone hashes like its file does under sha256sum. Each further file adds
+ * its name and length before its bytes, so that moving a line from one file to the next changes the hash too. */
+static void hash_table(struct region_table *t)
+{
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    int ok = context && EVP_DigestInit_ex(context, EVP_sha256(), NULL);
+    assert(ok == 1);
+    hash_add(context, t->source, strlen(t->source));
+    for (size_t i = 0; i < t->file_count; i++) {
+        const struct source_file *file = &t->files[i];
+        char length[32];
+        int digits = snprintf(length, sizeof length, "\n%zu\n", file->text.len);
+        hash_add(context, "", 1); /* a NUL, which no table holds, ends what came before */
+        hash_add(context, file->name, strlen(file->name));
+        hash_add(context, length, (size_t)digits);
+        hash_add(context, file->text.ptr, file->text.len);
+    }
+    ok = EVP_DigestFinal_ex(context, digest, &len);
+    assert(ok == 1 && 2 * len + 1 == sizeof t->hash);
+    for (unsigned i = 0; i < len; i++)
+        snprintf(t->hash + (size_t)2 * i, 3, "%02x", digest[i]);
+    EVP_MD_CTX_free(context);
+}
+
 static void keep_files(struct table_build *b)
 {
     struct region_table *t = b->table;
-    const struct source_file *own;
-    size_t own_count = script_files(b->script, &own);
-    struct source_file *files =
-        arena_alloc(&t->arena, (own_count + adapters_files(b->adapters, NULL)) * sizeof *files);
-    for (size_t i = 0; i < own_count; i++)
-        files[i] = (struct source_file){arena_strdup(&t->arena, own[i].name), arena_str(&t->arena, own[i].text)};
-    t->file_count = own_count + adapters_files(b->adapters, files + own_count);
+    size_t own = script_files(b->script, NULL, NULL);
+    struct source_file *files = arena_alloc(&t->arena, (own + adapters_files(b->adapters, NULL)) * sizeof *files);
+    script_files(b->script, &t->arena, files);
+    t->file_count = own + adapters_files(b->adapters, files + own);
     t->files = files;
-
-    struct table_hash *h = table_hash_new();
-    table_hash_text(h, str_from(t->source));
-    for (size_t i = 0; i < t->file_count; i++)
-        table_hash_file(h, files[i].name, files[i].text);
-    table_hash_end(h, t->hash);
 }
 
 static void finish(struct table_build *b)
@@ -155,6 +120,7 @@ static void finish(struct table_build *b)
     t->warning_count = b->warning_count;
 
     keep_files(b);
+    hash_table(t);
     t->adapters = b->adapters;
     t->adapters_free = adapters_free;
     b->adapters = NULL;
@@ -162,31 +128,18 @@ static void finish(struct table_build *b)
 
 static bool load(struct table_build *b, struct str text)
 {
-    lua_State *L = script_state(b->script);
-    lua_pushcfunction(L, secrets_function);
+    lua_pushcfunction(script_state(b->script), secrets_function);
     script_global(b->script, "secret");
-    if (!script_run(b->script, b->file, text, b->err))
+    if (!script_run(b->script, b->file, text, b->err) || !script_apply(b->script, build_table, b, b->err) || !b->ok)
         return false;
-
-    lua_pushcfunction(L, build_table);
-    lua_insert(L, -2);
-    lua_pushlightuserdata(L, b);
-    lua_insert(L, -2);
-    if (!script_call(b->script, 2, 0, b->err)) {
-        if (b->err)
-            b->err->code = ERR_CONFIG;
-        return false;
-    }
-    if (b->ok)
-        finish(b);
-    return b->ok;
+    finish(b);
+    return true;
 }
 
 struct region_table *table_load_text(const char *path, struct str text, const struct table_options *o, struct err *err)
 {
     static const struct table_options usual;
-    struct err unused;
-    struct table_build b = {.options = o ? o : &usual, .err = err ? err : &unused, .file = path};
+    struct table_build b = {.options = o ? o : &usual, .err = err, .file = path};
     if (text.len > TABLE_MAX_BYTES || memchr(text.ptr ? text.ptr : "", '\0', text.len)) {
         err_set(err, ERR_CONFIG, "not a region table (%s): write a Lua text of at most %d bytes", path,
                 TABLE_MAX_BYTES);
@@ -201,7 +154,8 @@ struct region_table *table_load_text(const char *path, struct str text, const st
     b.table = region_table_new();
     b.table->path = arena_strdup(&b.table->arena, path);
     b.table->source = arena_strndup(&b.table->arena, text.ptr, text.len);
-    b.script = script_new(&(struct script_options){.folder = folder, .kept = b.options->kept, .limits = b.options->limits});
+    b.script = script_new(
+        &(struct script_options){.folder = folder, .kept = b.options->kept, .limits = b.options->limits});
     b.adapters = adapters_new(folder, slash ? slash + 1 : path, b.options->kept, b.options->limits);
 
     bool ok = load(&b, text);

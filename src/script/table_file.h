@@ -21,7 +21,8 @@ struct table_options {
 /* One reference, the caller's. NULL on error. */
 MUST_USE struct region_table *table_load(const char *path, const struct table_options *o, struct err *err);
 /* The same from text; path names it in errors and is where its adapters are looked for. */
-MUST_USE struct region_table *table_load_text(const char *path, struct str text, const struct table_options *o, struct err *err);
+MUST_USE struct region_table *table_load_text(const char *path, struct str text, const struct table_options *o,
+                                              struct err *err);
 
 /* Runs the Lua adapters that a table brought along: the engine's adapter port for all tables. */
 void adapters_port(struct adapter_port *out);

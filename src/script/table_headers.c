@@ -1,7 +1,7 @@
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "core/url.h"
 #include "script/table_build.h"
 
@@ -22,14 +22,6 @@ static bool among(const char *name, const char *const *list, size_t count)
         if (strcasecmp(name, list[i]) == 0)
             return true;
     return false;
-}
-
-static bool is_token(const char *name)
-{
-    for (const char *c = name; *c; c++)
-        if (!isalnum((unsigned char)*c) && !strchr("!#$%&'*+-.^_`|~", *c))
-            return false;
-    return *name != '\0';
 }
 
 /* A line break in a value would smuggle in further headers. */
@@ -81,7 +73,7 @@ static bool read_header(struct table_build *b, struct fields *f, const char *nam
 {
     struct table_header h = {.header = {.name = name}, .by = by};
     const struct secret_ref *ref = secrets_ref(f->L, -1);
-    if (!is_token(name))
+    if (!text_is_name(str_from(name), "!#$%&'*+-.^_`|~", HEADER_MAX))
         return field_fail(f, name, "use letters, digits and -", "not a header name");
     if (among(name, reserved, ARRAY_LEN(reserved)))
         return field_fail(f, name, "leave it out", "header %s is set by canvass itself", name);
@@ -90,10 +82,9 @@ static bool read_header(struct table_build *b, struct fields *f, const char *nam
         if (!read_secret(b, f, name, ref, &h.header.value, &h.header.shown))
             return false;
     } else if (lua_type(f->L, -1) == LUA_TSTRING) {
-        size_t len;
-        const char *text = lua_tolstring(f->L, -1, &len);
-        h.header.value = arena_strndup(f->arena, text, len);
-        if (strlen(text) != len || !value_ok(h.header.value))
+        struct str text = script_str(f->L, -1);
+        h.header.value = arena_str(f->arena, text).ptr;
+        if (strlen(text.ptr) != text.len || !value_ok(h.header.value))
             return field_fail(f, name, "write one line of text",
                               "a header's value holds a control character, or is too long");
         h.header.shown = h.header.value;
@@ -118,7 +109,7 @@ bool table_headers_read(struct table_build *b, struct fields *f, enum setter by,
     struct fields headers;
     const char *const *names;
     size_t count;
-    if (!table_map(f, "headers", "a header", &headers, &names, &count))
+    if (!field_map(f, "headers", "a header", &headers, &names, &count))
         return !f->failed;
     for (size_t i = 0; !f->failed && i < count; i++) {
         if (among(names[i], names, i))

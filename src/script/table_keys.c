@@ -4,6 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "base/timeutil.h"
 #include "core/url.h"
 #include "script/table_build.h"
@@ -91,17 +92,6 @@ static const void *const_slot(const struct table_keys *k, const struct row *r)
 
 /* ---- reading ---- */
 
-static bool read_url(struct fields *f, const struct row *r, const char **out)
-{
-    const char *url;
-    if (!field_string(f, r->name, &url))
-        return false;
-    if (!url_check(url, arena_printf(f->arena, "%s: %s", f->file, field_path(f, r->name)), f->err))
-        return table_failed(f);
-    *out = url;
-    return true;
-}
-
 static bool read_name(struct fields *f, const struct row *r, const char **out)
 {
     const char *name;
@@ -114,8 +104,7 @@ static bool read_name(struct fields *f, const struct row *r, const char **out)
     }
     if (!field_string(f, r->name, &name))
         return false;
-    if (strlen(name) > 100 ||
-        strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-") != strlen(name))
+    if (!text_is_name(str_from(name), "._:-", 100))
         return field_fail(f, r->name, "use at most 100 letters, digits and . _ : -", "not a name: \"%.100s\"", name);
     *out = name;
     return true;
@@ -219,7 +208,7 @@ static bool read_row(struct table_build *b, struct fields *f, const struct row *
     bool set = false;
     switch (r->kind) {
     case KIND_URL:
-        return read_url(f, r, slot(k, r));
+        return field_url(f, r->name, slot(k, r));
     case KIND_NAME:
     case KIND_NAME_OR_FALSE:
         return read_name(f, r, slot(k, r));
@@ -302,7 +291,7 @@ static bool read_options(struct table_build *b, struct fields *f, enum setter by
     struct fields options;
     const char *const *names;
     size_t count;
-    if (!table_map(f, "options", "an option", &options, &names, &count))
+    if (!field_map(f, "options", "an option", &options, &names, &count))
         return !f->failed;
     for (size_t i = 0; !f->failed && i < count; i++) {
         struct err why;
@@ -441,14 +430,6 @@ bool table_keys_check(struct table_build *b, struct fields *f, const struct tabl
 
 /* ---- showing ---- */
 
-static const char *show_list(struct table_build *b, const char *const *list, size_t count)
-{
-    buf_clear(&b->scratch);
-    for (size_t i = 0; i < count; i++)
-        buf_addf(&b->scratch, "%s%s", i ? ", " : "", list[i]);
-    return arena_strndup(&b->table->arena, buf_str(&b->scratch).ptr, b->scratch.len);
-}
-
 static const char *show_row(struct table_build *b, const struct table_keys *k, const struct row *r)
 {
     struct arena *a = &b->table->arena;
@@ -468,9 +449,9 @@ static const char *show_row(struct table_build *b, const struct table_keys *k, c
     case KIND_WARM:
         return k->spec.warm == WARM_ASK ? "ask" : k->spec.warm == WARM_HEALTH ? "health" : "false";
     case KIND_SERVES:
-        return show_list(b, k->spec.serves, k->spec.serves_count);
+        return table_list(b, k->spec.serves, k->spec.serves_count);
     case KIND_ORIGINS:
-        return show_list(b, k->spec.origins, k->spec.origins_count);
+        return table_list(b, k->spec.origins, k->spec.origins_count);
     case KIND_PROXY:
         return k->spec.proxy ? k->proxy_shown : "false";
     case KIND_ADAPTIVE:

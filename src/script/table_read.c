@@ -5,7 +5,6 @@
 
 #include "base/mem.h"
 #include "base/text.h"
-#include "core/url.h"
 #include "script/table_build.h"
 
 enum { REGION_MAX = 100, MODEL_MAX = 150, REGIONS_MAX = 1000, ENDPOINTS_MAX = 20000, CAP_MAX = 1000000 };
@@ -14,14 +13,7 @@ enum { REGION_MAX = 100, MODEL_MAX = 150, REGIONS_MAX = 1000, ENDPOINTS_MAX = 20
 
 static bool id_ok(const char *id, bool model)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-";
-    size_t len = strlen(id);
-    if (len == 0 || len > (model ? MODEL_MAX : REGION_MAX))
-        return false;
-    for (const char *c = id; *c; c++)
-        if (!strchr(plain, *c) && !(model && *c == '/'))
-            return false;
-    return true;
+    return text_is_name(str_from(id), model ? "._:-/" : "._:-", model ? MODEL_MAX : REGION_MAX);
 }
 
 /* what: "a region id" */
@@ -96,7 +88,7 @@ static bool read_group(struct table_build *b, struct fields *groups, const char 
 {
     struct fields f;
     *out = (struct group_spec){.name = name};
-    bool ok = check_id(groups, name, "a group name", false) && table_open(groups, name, &f);
+    bool ok = check_id(groups, name, "a group name", false) && field_open(groups, name, &f);
     if (ok) {
         read_cap(&f, "in_flight", &out->in_flight);
         field_number(&f, "rate", 0, 1e9, &out->rate_per_minute);
@@ -117,7 +109,7 @@ static bool read_groups(struct table_build *b, struct fields *top)
     struct fields groups;
     const char *const *names;
     size_t count;
-    if (!table_map(top, "groups", "a group", &groups, &names, &count))
+    if (!field_map(top, "groups", "a group", &groups, &names, &count))
         return !top->failed;
     b->table->groups = arena_alloc(top->arena, count * sizeof *b->table->groups);
     for (size_t i = 0; i < count && read_group(b, &groups, names[i], &b->table->groups[i]); i++)
@@ -241,7 +233,7 @@ static bool add_endpoint(struct table_build *b, struct fields *models, const cha
     struct arena *a = &b->table->arena;
     struct table_keys k = *at->keys;
     struct fields f;
-    bool ok = check_id(models, model, "a model id", true) && table_open(models, model, &f) &&
+    bool ok = check_id(models, model, "a model id", true) && field_open(models, model, &f) &&
               table_keys_read(b, &f, BY_ENDPOINT, &k) && fields_end(&f) &&
               table_keys_check(b, &f, at->keys, at->path, &k) && find_adapter(b, at, &f, &k) &&
               check_options(b, at, &f, &k);
@@ -271,10 +263,10 @@ static bool read_models(struct table_build *b, struct fields *f, const struct pl
     struct fields models;
     const char *const *names;
     size_t count = 0;
-    if (table_map(f, "models", "a model", &models, &names, &count))
+    if (field_map(f, "models", "a model", &models, &names, &count))
         for (size_t i = 0; i < count && !f->failed; i++)
             if (!add_endpoint(b, &models, names[i], at))
-                table_failed(&models);
+                fields_failed(&models);
     if (!f->failed && count == 0)
         field_fail(f, "models", "add models = { [\"MODEL\"] = { url = \"https://...\" } }, or take the region out",
                    "region %s has no models", at->region->id);
@@ -306,23 +298,12 @@ static bool add_aliases(struct table_build *b, struct fields *f, struct region_s
     return true;
 }
 
-static bool read_health(struct table_build *b, struct fields *f, struct region_spec *region)
-{
-    const char *url;
-    if (!field_string(f, "health", &url))
-        return !f->failed;
-    if (!url_check(url, arena_printf(f->arena, "%s: %s", b->file, field_path(f, "health")), f->err))
-        return table_failed(f);
-    region->health = url;
-    return true;
-}
-
-static const char *joined(struct table_build *b, const char *const *list, size_t count)
+const char *table_list(struct table_build *b, const char *const *list, size_t count)
 {
     buf_clear(&b->scratch);
     for (size_t i = 0; i < count; i++)
         buf_addf(&b->scratch, "%s%s", i ? ", " : "", list[i]);
-    return arena_strdup(&b->table->arena, buf_str(&b->scratch).ptr);
+    return arena_strndup(&b->table->arena, buf_str(&b->scratch).ptr, b->scratch.len);
 }
 
 static void region_settings(struct table_build *b, const struct region_spec *r)
@@ -330,7 +311,7 @@ static void region_settings(struct table_build *b, const struct region_spec *r)
     struct arena *a = &b->table->arena;
     const char *set_by = arena_printf(a, "region %s", r->id);
     const struct { const char *name, *value; bool set; } rows[] = {
-        {"aliases", joined(b, r->aliases, r->alias_count), r->alias_count > 0},
+        {"aliases", table_list(b, r->aliases, r->alias_count), r->alias_count > 0},
         {"health", r->health ? r->health : "none", r->health != NULL},
         {"in_flight", number_text(b, r->in_flight), r->in_flight > 0},
         {"paused", r->paused ? r->paused : "false", r->paused != NULL},
@@ -345,12 +326,12 @@ static bool read_region(struct table_build *b, struct fields *regions, struct re
 {
     struct fields f;
     struct table_keys keys = *defaults;
-    if (!table_open(regions, region->id, &f))
+    if (!field_open(regions, region->id, &f))
         return false;
     field_strings(&f, "aliases", &region->aliases, &region->alias_count);
     read_cap(&f, "in_flight", &region->in_flight);
-    if (f.failed || !read_health(b, &f, region) || !add_aliases(b, &f, region) ||
-        !table_keys_read(b, &f, BY_REGION, &keys))
+    field_url(&f, "health", &region->health);
+    if (f.failed || !add_aliases(b, &f, region) || !table_keys_read(b, &f, BY_REGION, &keys))
         return false;
     if (table_keys_by(&keys, "paused") == BY_REGION)
         region->paused = keys.spec.paused;
@@ -380,14 +361,14 @@ static bool read_regions(struct table_build *b, struct fields *top, const struct
     struct fields regions;
     const char *const *ids;
     size_t count = 0;
-    if (table_map(top, "regions", "a region", &regions, &ids, &count)) {
+    if (field_map(top, "regions", "a region", &regions, &ids, &count)) {
         if (count > REGIONS_MAX)
             return field_fail(top, "regions", "split the table", "more than %d regions", REGIONS_MAX);
         if (!add_regions(b, &regions, ids, count))
             return false;
         for (size_t i = 0; i < count && !top->failed; i++)
             if (!read_region(b, &regions, &b->table->regions[i], defaults))
-                table_failed(&regions);
+                fields_failed(&regions);
     }
     if (!top->failed && count == 0)
         field_fail(top, "regions", "add regions = { us = { models = { [\"MODEL\"] = { url = \"https://...\" } } } }",

@@ -3,26 +3,22 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/text.h"
+#include "script/sandbox.h"
 
 enum { SECRETS_MAX_BYTES = 256 * 1024 };
 
 static const char secret_type[] = "secret";
 
-static bool name_ok(const char *name, size_t len)
+static bool name_ok(struct str name)
 {
-    if (len == 0 || len >= SECRET_NAME || isdigit((unsigned char)name[0]))
-        return false;
-    for (size_t i = 0; i < len; i++)
-        if (!isalnum((unsigned char)name[i]) && name[i] != '_')
-            return false;
-    return true;
+    return text_is_name(name, "_", SECRET_NAME - 1) && !isdigit((unsigned char)name.ptr[0]);
 }
 
 /* ---- the file ---- */
@@ -66,7 +62,7 @@ static bool add_line(struct secrets *s, char *line, unsigned number, const char 
         return true;
 
     char *equals = strchr(line, '=');
-    if (!equals || !name_ok(line, (size_t)(equals - line)))
+    if (!equals || !name_ok((struct str){line, (size_t)(equals - line)}))
         return err_set(err, ERR_CONFIG, "not a NAME=value line (%s:%u): a name is letters, digits and _, "
                        "with no space around the =", file, number);
     *equals = '\0';
@@ -142,10 +138,10 @@ static void push_metatable(lua_State *L)
 }
 
 /* Cuts the format at its one %s. */
-static void set_format(lua_State *L, struct secret_ref *ref, const char *format, size_t len)
+static void set_format(lua_State *L, struct secret_ref *ref, struct str text)
 {
-    const char *hole = strstr(format, "%s");
-    luaL_argcheck(L, strlen(format) == len && len < SECRET_FORMAT, 2, "must be a short text without NUL");
+    const char *format = text.ptr, *hole = strstr(format, "%s");
+    luaL_argcheck(L, strlen(format) == text.len && text.len < SECRET_FORMAT, 2, "must be a short text without NUL");
     luaL_argcheck(L, hole && !memchr(format, '%', (size_t)(hole - format)) && !strchr(hole + 2, '%'), 2,
                   "must hold %s once, and no other %: \"Bearer %s\"");
     memcpy(ref->before, format, (size_t)(hole - format));
@@ -154,19 +150,17 @@ static void set_format(lua_State *L, struct secret_ref *ref, const char *format,
 
 int secrets_function(lua_State *L)
 {
-    size_t name_len, format_len = 0;
     luaL_argcheck(L, lua_type(L, 1) == LUA_TSTRING, 1, "must be the secret's name in quotes: secret \"MODAL_TOKEN\"");
-    const char *name = lua_tolstring(L, 1, &name_len);
-    luaL_argcheck(L, name_ok(name, name_len), 1, "must be a name of letters, digits and _, as a variable has");
+    struct str name = script_str(L, 1);
+    luaL_argcheck(L, name_ok(name), 1, "must be a name of letters, digits and _, as a variable has");
 
     bool has_format = !lua_isnoneornil(L, 2);
     struct secret_ref *ref = lua_newuserdatauv(L, sizeof *ref, 0);
     memset(ref, 0, sizeof *ref);
-    memcpy(ref->name, name, name_len);
+    memcpy(ref->name, name.ptr, name.len);
     if (has_format) {
         luaL_argcheck(L, lua_type(L, 2) == LUA_TSTRING, 2, "must be a text with %s in it: \"Bearer %s\"");
-        const char *format = lua_tolstring(L, 2, &format_len);
-        set_format(L, ref, format, format_len);
+        set_format(L, ref, script_str(L, 2));
     }
     push_metatable(L);
     lua_setmetatable(L, -2);

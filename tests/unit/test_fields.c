@@ -42,10 +42,9 @@ static void test_values(void **state)
 {
     (void)state;
     struct world w;
-    open_world(&w, "{ name = 'eu', text = 'a\\0b', on = true, share = 0.5, slots = 3, whole = 4.0, wait = '1.5m',"
+    open_world(&w, "{ name = 'eu', on = true, share = 0.5, slots = 3, whole = 4.0, wait = '1.5m',"
                    " seconds = 2.5, none = 0, aliases = { 'a', 'b' }, empty = {} }");
     const char *name = NULL;
-    struct str text;
     bool on = false;
     double share = 0;
     int64_t slots = 0, wait_us = 0;
@@ -53,8 +52,6 @@ static void test_values(void **state)
     size_t count;
     assert_true(field_string(&w.f, "name", &name));
     assert_string_equal(name, "eu");
-    assert_true(field_text(&w.f, "text", &text));
-    assert_int_equal(text.len, 3);
     assert_true(field_bool(&w.f, "on", &on) && on);
     assert_true(field_number(&w.f, "share", 0, 1, &share) && fabs(share - 0.5) < 1e-9);
     assert_true(field_integer(&w.f, "slots", 1, 3, &slots) && slots == 3);
@@ -77,7 +74,6 @@ static void test_values(void **state)
 static bool read_kind(struct fields *f, char kind)
 {
     const char *string;
-    struct str text;
     bool flag;
     double number;
     int64_t integer = -5;
@@ -86,7 +82,6 @@ static bool read_kind(struct fields *f, char kind)
     struct fields nested;
     switch (kind) {
     case 's': return field_string(f, "key", &string);
-    case 'x': return field_text(f, "key", &text);
     case 'b': return field_bool(f, "key", &flag);
     case 'n': return field_number(f, "key", 0, 1, &number);
     case 'i': return field_integer(f, "key", 1, 10, &integer);
@@ -105,7 +100,6 @@ static void test_wrong_values(void **state)
         {'s', "'a\\0b'", "a string with a zero byte in it (regions.lua: key): remove the \\0"},
         {'s', "{}", "a table is not a string (regions.lua: key): give a string"},
         {'s', "print", "a function is not a string (regions.lua: key): give a string"},
-        {'x', "true", "true is not a string (regions.lua: key): give a string"},
         {'b', "0", "the number 0 is not true or false (regions.lua: key): give true or false"},
         {'b', "'yes'", "\"yes\" is not true or false (regions.lua: key): give true or false"},
         {'n', "1.5", "the number 1.5 is not a number from 0 to 1 (regions.lua: key): give a number from 0 to 1"},
