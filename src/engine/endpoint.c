@@ -51,24 +51,29 @@ static void kill_breaker(struct endpoint *ep, const char *error)
     }
 }
 
-void endpoint_judge(struct endpoint *ep, const struct outcome *o)
+bool endpoint_judge(struct endpoint *ep, const struct outcome *o, int64_t sent_us)
 {
     struct engine *e = ep->engine;
     int64_t now_us = engine_now(e);
     enum breaker_state before = ep->breaker.state;
     if (o->action == ACTION_FOLLOW || o->action == ACTION_REPOST)
-        return; /* not over yet */
+        return false; /* not over yet */
     if (o->action == ACTION_SUCCEED) {
         adaptive_clean(&ep->adaptive, ep->gate.sema.used >= endpoint_limit(ep));
         ep->warm = true;
         breaker_succeeded(&ep->breaker);
+        if (before != BREAKER_CLOSED && ep->breaker.state == BREAKER_CLOSED)
+            gate_ramp(&ep->gate);
+        else
+            gate_answered(&ep->gate);
+        if (ep->group)
+            gate_answered(ep->group);
     } else if (o->counts_as_failure) {
         breaker_failed(&ep->breaker, now_us);
     } else {
         breaker_withdrawn(&ep->breaker);
     }
-    if (o->refused)
-        adaptive_refused(&ep->adaptive, now_us);
+    bool too_much = o->refused && adaptive_refused(&ep->adaptive, ep->gate.sema.used, sent_us, now_us);
     if (ep->breaker.state == BREAKER_CLOSED && before != BREAKER_CLOSED)
         tell_endpoint(ep, EVENT_BREAKER_CLOSED, NULL, 0);
     if (ep->breaker.state != before && ep->breaker.state == BREAKER_OPEN)
@@ -89,6 +94,7 @@ void endpoint_judge(struct endpoint *ep, const struct outcome *o)
             gate_hold(ep->group, now_us + o->wait_us);
     }
     endpoint_update(ep);
+    return too_much;
 }
 
 /* ---- for eyes ---- */
@@ -100,7 +106,7 @@ void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoin
     *out = (struct endpoint_view){
         .spec = ep->spec,
         .in_flight = ep->gate.sema.used,
-        .limit = endpoint_limit(ep),
+        .limit = gate_limit(&ep->gate),
         .backing_off = ep->backing_off,
         .cold = !ep->warm,
         .held_until_us = ep->gate.sema.closed_until_us > engine_now(e) ? ep->gate.sema.closed_until_us : 0,

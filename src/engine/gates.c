@@ -37,12 +37,22 @@ static bool gate_open(struct gate *g, int64_t now_us, int64_t *retry_us)
             *retry_us = ep->breaker.open_until_us;
         return false;
     }
-    return sema_free_at(&g->sema, now_us, retry_us);
+    if (!sema_free_at(&g->sema, now_us, retry_us))
+        return false;
+    if (g->held)
+        gate_ramp(g);
+    return true;
+}
+
+unsigned gate_limit(const struct gate *g)
+{
+    return g->ramp && (g->ramp < g->sema.limit || !g->sema.limit) ? g->ramp : g->sema.limit;
 }
 
 static bool gate_has_room(const struct gate *g)
 {
-    return g->sema.limit == 0 || g->sema.used + g->called < g->sema.limit;
+    unsigned limit = gate_limit(g);
+    return limit == 0 || g->sema.used + g->called < limit;
 }
 
 void gate_call(struct gate *g)
@@ -72,7 +82,21 @@ void gate_hold(struct gate *g, int64_t until_us)
 {
     if (until_us > g->sema.closed_until_us)
         g->sema.closed_until_us = until_us;
+    g->held = true;
     gate_call(g);
+}
+
+void gate_ramp(struct gate *g)
+{
+    g->held = false;
+    g->ramp = g->sema.used + 1;
+}
+
+/* While it is held answers say nothing of what it bears after. No more than ever were in flight is a herd. */
+void gate_answered(struct gate *g)
+{
+    if (g->ramp && !g->held && ++g->ramp > g->sema.peak)
+        g->ramp = 0;
 }
 
 /* The gates a line needs, its endpoint's first: that is where a full one should make it wait. */

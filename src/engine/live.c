@@ -375,7 +375,8 @@ void live_exchange_ended(struct live *live, const struct response *r)
     live->phase = PHASE_POLL_WAIT; /* no exchange is in flight any more */
     if (o.action != ACTION_SUCCEED)
         live_set_error(live, o.class, o.error);
-    endpoint_judge(live->line->endpoint, &o);
+    if (endpoint_judge(live->line->endpoint, &o, live->sent_us) && o.action == ACTION_RETRY)
+        live->forgiven++;
     switch (o.action) {
     case ACTION_SUCCEED:
         live->class = CLASS_NONE;
@@ -426,7 +427,7 @@ static void out_of_time(struct live *live)
     struct outcome o = {.action = ACTION_FAIL, .class = CLASS_TIMEOUT, .counts_as_failure = true, .wait_us = -1};
     snprintf(o.error, sizeof o.error, "%s", error);
     live->phase = PHASE_POLL_WAIT;
-    endpoint_judge(live->line->endpoint, &o);
+    endpoint_judge(live->line->endpoint, &o, live->sent_us);
     live_fail_or_retry(live, spec->retry.unknown && !live->on_result_url, -1, NULL, NULL);
 }
 

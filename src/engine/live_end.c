@@ -148,7 +148,8 @@ static bool may_try_again(const struct live *live)
 void live_fail_or_retry(struct live *live, bool retry, int64_t asked_wait_us, const struct response *r, const struct answer *a)
 {
     struct engine *e = live_engine(live);
-    int64_t wait_us = retry_delay_us(&live_spec(live)->retry, live->attempt - live->forgiven, &e->rng);
+    unsigned counted = live->attempt - live->forgiven;
+    int64_t wait_us = retry_delay_us(&live_spec(live)->retry, counted ? counted : 1, &e->rng);
     if (asked_wait_us > wait_us)
         wait_us = asked_wait_us;
     bool in_time = live->started_us == 0 || engine_now(e) + wait_us < live_deadline_us(live);

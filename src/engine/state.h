@@ -26,6 +26,8 @@ struct gate {
     struct endpoint *endpoint; /* whose breaker and pause count too; NULL: not an endpoint's */
     struct timer timer;
     unsigned called;           /* lines moved to `ready` that have not tried yet */
+    bool held;                 /* closed for a time; not looked at since */
+    unsigned ramp;             /* after a hold, in flight at most: one more with each answer; 0: no such cap */
 };
 
 struct endpoint {
@@ -194,6 +196,10 @@ void gate_init(struct gate *g, struct engine *e, const char *name, unsigned limi
 void gate_done(struct gate *g);
 void gate_call(struct gate *g);               /* moves as many waiters to ready as may start */
 void gate_hold(struct gate *g, int64_t until_us);
+/* After a pause not all who wait are let loose: one goes ahead, and with each answer one more. */
+void gate_ramp(struct gate *g);
+void gate_answered(struct gate *g);
+unsigned gate_limit(const struct gate *g);    /* in force now; 0: none */
 void permits_release(struct line *line);
 void line_wake(struct line *line);            /* there may be work */
 void line_leave(struct line *line);           /* out of the list it is in */
@@ -204,7 +210,8 @@ void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_
 unsigned endpoint_limit(const struct endpoint *ep);
 void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
 /* What an exchange says about the endpoint, whatever it means for the execution. */
-void endpoint_judge(struct endpoint *ep, const struct outcome *o);
+/* True: it was asked for too much at once, which is no fault of the execution's. */
+bool endpoint_judge(struct endpoint *ep, const struct outcome *o, int64_t sent_us);
 
 /* ---- runs.c ---- */
 /* The next execution of the line that is pending, not yet started. Passes over what has ended. */

@@ -2,7 +2,9 @@
 import json
 import signal
 
-from helpers import job
+import pytest
+
+from helpers import Raw, job
 
 FLEET = dict(
     seed=1,
@@ -69,3 +71,18 @@ def test_answers_that_fail_are_told_once(canvass, fleet, write):
     assert result.status == 0, result
     said = [line for line in end(simulated).err.splitlines() if "`answers` failed" in line]
     assert len(said) == 1 and "WARN" in said[0] and "fleet-0.lua:3:" in said[0]
+
+
+@pytest.mark.parametrize("overflow,capacity,speed", [("429", 1, 1500), ("503", 6, 600), ("429", 24, 200)])
+def test_a_hidden_capacity_is_found(canvass, fleet, write, overflow, capacity, speed):
+    """The table says nothing of what the fleet bears, but for a ceiling far above it."""
+    simulated = fleet(dict(seed=1, defaults=dict(containers=capacity, queue=0, overflow=overflow, cold=[5, 5],
+                                                 service=[20, 60]), regions=dict(us={"a": {}})), speed)
+    asked = 240
+    table = simulated.write_table(defaults=dict(slots=1, adaptive=Raw("{ floor = 1, ceiling = 128 }")))
+    run = canvass.run(write("job.lua", job(asked, "free")), table)
+    stats = simulated.stats()
+    print(f"capacity {capacity}: {stats['posts']} POSTs, {stats['overflows']} refused, {stats['max_open']} open at most")
+    assert run.status == 0 and stats["answered"] == asked, run
+    assert stats["overflows"] / stats["posts"] < 0.02
+    assert capacity <= stats["max_open"] <= capacity + 4
