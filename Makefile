@@ -2,7 +2,7 @@
 # make MODE=asan   build/asan/canvass; also debug, tsan, cover, fuzz
 # make test        unit tests, fuzz inputs and black-box tests (MODE=asan: under sanitizers)
 # make fuzz        looks for new inputs that break a promise: FUZZ_TIME=60 seconds for each target, FUZZ_RUNS=N
-#                  instead, FUZZ_TARGETS="json url" for some of them
+#                  instead, FUZZ_TARGETS="json url" for some of them; then random worlds for as long
 # make lint bench install clean; V=1 shows the commands
 
 MODE   ?= release
@@ -45,6 +45,8 @@ TESTS   := $(sort $(wildcard tests/unit/test_*.c))
 TESTBIN := $(TESTS:%.c=$(OUT)/%)
 FUZZ    := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 FUZZBIN := $(FUZZ:%.c=$(OUT)/%)
+SEARCH  := $(sort $(wildcard tests/search/*.c))
+SEARCHBIN := $(OUT)/tests/search/fault_search
 
 all: $(OUT)/canvass
 
@@ -61,6 +63,10 @@ FUZZMAIN := $(if $(filter fuzz,$(MODE)),,$(OUT)/tests/fuzz/replay.o)
 $(OUT)/tests/fuzz/fuzz_%: $(OUT)/tests/fuzz/fuzz_%.o $(FUZZMAIN) $(OUT)/libcanvass.a
 	$(call say,LINK)
 	$(Q)$(CC) $(OPT) $(if $(FUZZMAIN),,-fsanitize=fuzzer) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
+
+$(SEARCHBIN): $(SEARCH:%.c=$(OUT)/%.o) $(OUT)/libcanvass.a
+	$(call say,LINK)
+	$(Q)$(CC) $(OPT) $(LDFLAGS) -o $@ $^ $(ALL_LIBS)
 
 $(OUT)/libcanvass.a: $(LIB)
 	@rm -f $@
@@ -79,7 +85,9 @@ $(OUT)/gen/builtin_lua.c: $(LUA) scripts/embed
 $(OUT)/gen/builtin_lua.o: $(OUT)/gen/builtin_lua.c
 	$(Q)$(CC) -std=c11 -Isrc $(OPT) -c -o $@ $<
 
-unit-tests: $(TESTBIN) $(FUZZBIN)
+unit-tests: $(TESTBIN) $(FUZZBIN) $(SEARCHBIN)
+
+fault-search: $(SEARCHBIN)
 
 test: $(OUT)/canvass unit-tests
 	scripts/run-tests $(OUT) $(PYTHON)
@@ -90,6 +98,8 @@ fuzz:
 	scripts/install-deps fuzz
 	$(Q)$(MAKE) --no-print-directory MODE=fuzz fuzz-targets
 	scripts/fuzz build/fuzz
+	$(Q)$(MAKE) --no-print-directory fault-search
+	build/tests/search/fault_search --for $(or $(FUZZ_TIME),60)
 
 lint:
 	scripts/check-layers
@@ -105,6 +115,6 @@ install: $(OUT)/canvass
 clean:
 	rm -rf build
 
--include $(OBJ:.o=.d) $(TESTBIN:%=%.d) $(FUZZBIN:%=%.d)
-.PHONY: all unit-tests test fuzz fuzz-targets lint bench install clean
+-include $(OBJ:.o=.d) $(TESTBIN:%=%.d) $(FUZZBIN:%=%.d) $(SEARCH:%.c=$(OUT)/%.d)
+.PHONY: all unit-tests fault-search test fuzz fuzz-targets lint bench install clean
 .SECONDARY:

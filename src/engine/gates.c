@@ -49,10 +49,15 @@ unsigned gate_limit(const struct gate *g)
     return g->ramp && (g->ramp < g->sema.limit || !g->sema.limit) ? g->ramp : g->sema.limit;
 }
 
-static bool gate_has_room(const struct gate *g)
+static bool gate_has_room_beside(const struct gate *g, unsigned called)
 {
     unsigned limit = gate_limit(g);
-    return limit == 0 || g->sema.used + g->called < limit;
+    return limit == 0 || g->sema.used + called < limit;
+}
+
+static bool gate_has_room(const struct gate *g)
+{
+    return gate_has_room_beside(g, g->called);
 }
 
 void gate_call(struct gate *g)
@@ -177,8 +182,9 @@ static bool line_take_permits(struct line *line, int64_t now_us)
     for (size_t i = 0; i < count; i++) {
         struct gate *g = gates[i];
         int64_t retry_us;
-        bool first = g == caller || list_empty(&g->sema.waiters);
-        if (first && gate_open(g, now_us, &retry_us) && gate_has_room(g))
+        /* Two called lines, each kept out by the permit that is kept for the other, would call one another for ever. */
+        bool first = caller ? gate_has_room_beside(g, 0) : list_empty(&g->sema.waiters) && gate_has_room(g);
+        if (first && gate_open(g, now_us, &retry_us))
             continue;
         if (g == caller)
             list_push_front(&g->sema.waiters, &line->link);

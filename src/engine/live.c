@@ -142,9 +142,25 @@ static void get(struct live *live)
     send_exchange(live, false, live->result_url);
 }
 
+/* The disk, or another answer, took so long that a POST would be cut off as it leaves, and perhaps be paid for. */
+static bool ended_too_late(struct live *live, const struct response *r)
+{
+    char text[DURATION_TEXT], error[160];
+    if (live->started_us == 0 || engine_now(live_engine(live)) < live_deadline_us(live))
+        return false;
+    duration_format(live_spec(live)->deadline_us, text);
+    snprintf(error, sizeof error, "deadline of %s ran out before the request was sent again", text);
+    live_set_error(live, CLASS_TIMEOUT, error);
+    breaker_withdrawn(&live->line->endpoint->breaker);
+    live_end_attempt(live, STATUS_FAILED, r, NULL);
+    return true;
+}
+
 static void attempt_durable(struct await *a)
 {
     struct live *live = container_of(a, struct live, await);
+    if (ended_too_late(live, NULL))
+        return;
     if (live->on_result_url)
         get(live);
     else
@@ -333,6 +349,8 @@ static void repost(struct live *live, const char *url, const struct response *r)
         live_end_attempt(live, STATUS_FAILED, r, NULL);
         return;
     }
+    if (ended_too_late(live, r))
+        return;
     char *copy = mem_strdup(url);
     free(live->post_url);
     live->post_url = copy;

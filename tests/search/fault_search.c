@@ -1,0 +1,557 @@
+/* fault_search -- random worlds in virtual time, each from a seed, with a referee: see search.h.
+ *
+ *   fault_search FIRST COUNT       so many seeds
+ *   fault_search --for SECONDS     as many as there is time for, from a seed nobody has tried
+ *   fault_search --trace SEED      one of them, step by step */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "base/timeutil.h"
+#include "search.h"
+
+enum { STEPS_MAX = 200000, SCENARIO_S = 20 };
+
+static uint64_t seed_under_way;
+
+/* ---- recorder ---- */
+
+static void begin_commit(struct search *s)
+{
+    s->commit_due_us = virtual_now_us(s->world) + (draw(s, 10) ? s->commit_us : s->slow_commit_us);
+    s->committing = s->queue_count;
+}
+
+static uint64_t keep(struct search *s, const struct record *r)
+{
+    PROMISE(s, !s->store_failed, "something is recorded after the store has failed");
+    rows_apply(s, s->said, r);
+    if (s->queue_count == s->queue_cap) {
+        s->queue_cap = s->queue_cap ? 2 * s->queue_cap : 64;
+        s->queue = mem_array(s->queue, s->queue_cap, sizeof *s->queue);
+    }
+    s->queue[s->queue_count++] = *r;
+    if (s->commit_due_us == NEVER_US)
+        begin_commit(s);
+    return ++s->recorded;
+}
+
+static uint64_t attempt_began(void *ctx, const struct attempt_began *a)
+{
+    struct search *s = ctx;
+    struct record r = {.kind = RECORD_BEGAN, .row = a->row, .number = a->number};
+    trace(s, "row %d began attempt %u", (int)a->row, a->number);
+    referee_began(s, &r);
+    return keep(s, &r);
+}
+
+static uint64_t attempt_hopped(void *ctx, const struct attempt_hopped *h)
+{
+    struct search *s = ctx;
+    struct record r = {.kind = RECORD_HOPPED, .row = h->row, .number = h->number, .hops = h->hops};
+    snprintf(r.url, sizeof r.url, "%s", h->result_url);
+    trace(s, "row %d has %s", (int)h->row, h->result_url);
+    return keep(s, &r);
+}
+
+static uint64_t attempt_ended(void *ctx, const struct attempt_ended *a)
+{
+    struct search *s = ctx;
+    struct record r = {.kind = RECORD_ENDED, .row = a->row, .number = a->number, .hops = a->hops,
+                       .posts = a->execution.posts, .all_hops = a->execution.hops, .attempt_status = a->status,
+                       .status = a->execution.status, .class = a->class};
+    trace(s, "row %d ended attempt %u: %s, the execution is %s: %s", (int)a->row, a->number, status_name(a->status),
+          status_name(a->execution.status), a->error ? a->error : "");
+    referee_ended(s, &r);
+    return keep(s, &r);
+}
+
+static uint64_t rows_closed(void *ctx, const struct rows_closed *c)
+{
+    struct search *s = ctx;
+    struct record r = {.kind = RECORD_CLOSED, .row = c->first_row, .count = c->count, .endpoint = -1,
+                       .waiting_only = c->waiting_only, .status = c->status};
+    for (size_t i = 0; c->endpoint && i < s->table->endpoint_count; i++)
+        if (strcmp(s->table->endpoints[i].id, c->endpoint) == 0)
+            r.endpoint = (int)i;
+    trace(s, "rows from %d, %d of them, are closed as %s: %s", (int)c->first_row, (int)c->count, status_name(c->status), c->error);
+    return keep(s, &r);
+}
+
+static uint64_t job_changed(void *ctx, const struct job_changed *j)
+{
+    struct search *s = ctx;
+    trace(s, "job %s is %s", j->job_id, job_state_name(j->state));
+    return keep(s, &(struct record){.kind = RECORD_JOB});
+}
+
+static void commit_if_due(struct search *s)
+{
+    if (s->commit_due_us > virtual_now_us(s->world))
+        return;
+    for (size_t i = 0; i < s->committing; i++)
+        rows_apply(s, s->disk, &s->queue[i]);
+    s->durable += s->committing;
+    s->queue_count -= s->committing;
+    memmove(s->queue, s->queue + s->committing, s->queue_count * sizeof *s->queue);
+    s->commit_due_us = NEVER_US;
+    if (s->queue_count)
+        begin_commit(s);
+    engine_durable(s->engine, s->durable);
+}
+
+/* ---- clock and transport ---- */
+
+static int64_t now_us(void *ctx)
+{
+    return search_now_us(ctx);
+}
+
+static void wake_at(void *ctx, int64_t at_us)
+{
+    struct search *s = ctx;
+    s->clock.wake_at(s->clock.ctx, at_us - s->jumped_us);
+}
+
+static unsigned row_of(struct search *s, const struct exchange *x, unsigned *attempt)
+{
+    unsigned job, number;
+    int read = sscanf(x->trace_id, "j%u.%u.%u", &job, &number, attempt);
+    PROMISE(s, read == 3 && job < s->job_count, "a trace id that is none: %s", x->trace_id);
+    return (unsigned)s->jobs[job].first_row + number - 1;
+}
+
+/* What the fleet has forgotten is answered here, too. */
+static void maybe_inject(struct search *s, struct open_exchange *o)
+{
+    bool forgotten = !o->x->post && s->watched[o->row].truth != PROMISED;
+    if (!chance(s, s->inject_share) && !forgotten)
+        return;
+    o->inject = o->x->post ? INJECT_CONNECT + (int)draw(s, 3) : INJECT_GONE;
+    o->due_us = virtual_now_us(s->world) + (int64_t)draw(s, 3) * SECOND_US;
+    s->figures->faults++;
+}
+
+static void send_exchange(void *ctx, struct exchange *x)
+{
+    struct search *s = ctx;
+    unsigned attempt, row = row_of(s, x, &attempt);
+    trace(s, "row %u %s attempt %u %s", row, x->post ? "POST" : "GET", attempt, x->url ? x->url : "");
+    referee_sent(s, x, row, attempt);
+    PROMISE(s, s->open_count < OPEN_MAX, "too many are open");
+    struct open_exchange *o = &s->open[s->open_count++];
+    *o = (struct open_exchange){.x = x, .row = row, .sent_us = search_now_us(s), .due_us = NEVER_US};
+    s->figures->posts += x->post;
+    maybe_inject(s, o);
+    if (!o->inject)
+        s->transport.send(s->transport.ctx, x);
+}
+
+static struct open_exchange take_open(struct search *s, const struct exchange *x)
+{
+    unsigned i = 0;
+    while (i < s->open_count && s->open[i].x != x)
+        i++;
+    PROMISE(s, i < s->open_count, "an exchange ends that is not in flight");
+    struct open_exchange o = s->open[i];
+    s->open[i] = s->open[--s->open_count];
+    return o;
+}
+
+static void cancel_exchange(void *ctx, struct exchange *x)
+{
+    struct search *s = ctx;
+    struct open_exchange o = take_open(s, x);
+    trace(s, "row %u is cut off", o.row);
+    if (!o.inject)
+        s->transport.cancel(s->transport.ctx, x);
+}
+
+static void fleet_ended(void *ctx, const struct exchange *x, const struct fleet_ended *e)
+{
+    struct search *s = ctx;
+    unsigned attempt, row = row_of(s, x, &attempt);
+    take_open(s, x);
+    trace(s, "row %u fleet: end %d fault %s", row, (int)e->end, e->fault ? fault_name(e->fault->what) : "none");
+    referee_fleet_ended(s, x, row, e);
+}
+
+static void answer_injected(struct search *s, struct exchange *x)
+{
+    static const struct response replies[] = {
+        [INJECT_CONNECT] = {.wire = WIRE_CONNECT},
+        [INJECT_NOT_SENT] = {.wire = WIRE_NOT_SENT},
+        [INJECT_REPOST] = {.wire = WIRE_ANSWERED, .http_status = 307, .location = "https://h/again"},
+        [INJECT_GONE] = {.wire = WIRE_ANSWERED, .http_status = 410},
+    };
+    struct open_exchange o = take_open(s, x);
+    trace(s, "row %u gets injected reply %d", o.row, (int)o.inject);
+    referee_injected(s, &o);
+    engine_exchange_ended(s->engine, x, &replies[o.inject]);
+}
+
+/* Each of them may lead to others. */
+static void answer_due(struct search *s)
+{
+    for (unsigned i = 0; i < s->open_count;) {
+        if (s->open[i].inject && s->open[i].due_us <= virtual_now_us(s->world)) {
+            answer_injected(s, s->open[i].x);
+            i = 0;
+        } else {
+            i++;
+        }
+    }
+}
+
+static bool read_request(void *ctx, const struct ask *ask, struct buf *body, struct err *err)
+{
+    struct search *s = ctx;
+    return s->adapter.request(s->adapter.ctx, ask, body, err);
+}
+
+static void read_reply(void *ctx, const struct ask *ask, const struct response *r, struct answer *out)
+{
+    struct search *s = ctx;
+    s->adapter.read(s->adapter.ctx, ask, r, out);
+}
+
+static void observe(void *ctx, const struct event *e)
+{
+    struct search *s = ctx;
+    s->figures->events++;
+    trace(s, "event %d %s", (int)e->kind, e->endpoint ? e->endpoint->id : "");
+    referee_event(s, e);
+}
+
+/* ---- policies ---- */
+
+static void lane_next(struct search_job *j, unsigned i)
+{
+    struct search *s = j->search;
+    struct lane *lane = &j->lanes[i];
+    char label[256];
+    uint32_t parts = j->inner < 0 ? 1 : selection_part_count(lane->all, (enum key)j->inner);
+    selection_free(lane->running);
+    lane->running = NULL;
+    if (chance(s, j->error_share)) {
+        j->policy_failed = true;
+        j->stopped = STOPPED_ABORT;
+        engine_policy_ended(j->job, "drawn to fail");
+    } else if (!lane->napped && chance(s, j->nap_share)) {
+        lane->napped = true;
+        engine_sleep(j->job, (int64_t)draw(s, 20) * SECOND_US, lane);
+    } else if (lane->next < parts) {
+        lane->napped = false;
+        lane->running = j->inner < 0 ? selection_copy(lane->all)
+                                     : selection_part(lane->all, (enum key)j->inner, lane->next, label);
+        lane->next++;
+        engine_run(j->job, selection_copy(lane->running), lane);
+    } else if (!lane->over) {
+        lane->over = true;
+        if (--j->lanes_open == 0)
+            engine_policy_ended(j->job, NULL);
+    }
+}
+
+static struct selection *ordered(struct search_job *j, struct selection *all)
+{
+    struct selection *s = j->order == 1 ? selection_shuffle(all, 7)
+                          : j->order == 2 ? selection_rotate(all, KEY_QUESTION, 7)
+                          : j->order == 3 ? selection_interleave(all, KEY_REGION) : selection_copy(all);
+    selection_free(all);
+    return s;
+}
+
+static void policy_start(void *ctx, struct engine_job *job)
+{
+    struct search_job *j = ctx;
+    char label[256];
+    struct selection *all = ordered(j, selection_all(job->plan));
+    uint32_t outer = j->outer < 0 ? 1 : selection_part_count(all, (enum key)j->outer);
+    j->job = job;
+    j->lane_count = 0;
+    for (uint32_t i = 0; i < outer; i++)
+        for (int twin = 0; twin <= j->twice && j->lane_count < LANES_MAX; twin++)
+            j->lanes[j->lane_count++] = (struct lane){
+                .all = j->outer < 0 ? selection_copy(all) : selection_part(all, (enum key)j->outer, i, label)};
+    j->lanes_open = j->lane_count;
+    selection_free(all);
+    for (unsigned i = 0; i < j->lane_count && !job->policy_ended; i++)
+        lane_next(j, i);
+}
+
+static void policy_ready(void *ctx, void *token)
+{
+    struct search_job *j = ctx;
+    struct lane *lane = token;
+    PROMISE(j->search, !j->stopped, "a policy hears of its runs after the job was stopped");
+    if (lane->running)
+        referee_run_ended(j->search, j, lane);
+    lane_next(j, (unsigned)(lane - j->lanes));
+}
+
+static void policy_stop(void *ctx)
+{
+    (void)ctx;
+}
+
+static void job_ended(void *ctx, struct engine_job *job)
+{
+    struct search_job *j = ctx;
+    (void)job;
+    PROMISE(j->search, !j->over, "a job ends twice");
+    j->over = true;
+    referee_job_over(j->search, j);
+}
+
+/* ---- lives ---- */
+
+static void lanes_free(struct search_job *j)
+{
+    for (unsigned i = 0; i < j->lane_count; i++) {
+        selection_free(j->lanes[i].all);
+        selection_free(j->lanes[i].running);
+    }
+    j->lane_count = 0;
+}
+
+static void job_begin(struct search *s, struct search_job *j, unsigned i)
+{
+    struct err err;
+    char id[16];
+    struct plan *plan = plan_make(j->spec, s->table, &err);
+    PROMISE(s, plan && plan->count == j->count, "no plan");
+    snprintf(id, sizeof id, "j%u", i);
+    j->over = j->policy_failed = false;
+    j->stopped = STOPPED_NOT;
+    engine_submit(s->engine, &(struct job_start){
+        .id = id, .first_row = j->first_row, .spec = j->spec, .plan = plan, .past = s->life ? &j->past : NULL,
+        .policy = {j, policy_start, policy_ready, policy_stop}, .ended = job_ended, .ctx = j});
+}
+
+static void life_begin(struct search *s)
+{
+    struct engine_ports ports = {.observer = {s, observe}, .seed = s->seed};
+    virtual_ports(s->world, &ports);
+    s->clock = ports.clock;
+    s->transport = ports.transport;
+    plain_adapter_port(&s->plain, &s->adapter);
+    ports.clock = (struct clock_port){s, ports.clock.unix_zero_s, now_us, wake_at};
+    ports.transport = (struct transport_port){s, send_exchange, cancel_exchange};
+    ports.recorder = (struct recorder_port){s, attempt_began, attempt_hopped, attempt_ended, rows_closed, job_changed};
+    ports.adapter = (struct adapter_port){s, read_request, read_reply};
+    s->store_failed = false;
+    s->commit_due_us = NEVER_US;
+    s->durable = s->recorded;
+    s->queue_count = s->committing = 0;
+    referee_life(s);
+    s->engine = engine_new(&ports, s->table);
+    virtual_attach(s->world, s->engine);
+    trace(s, "---- life %u ----", s->life);
+    bool begins[JOBS_MAX];
+    for (unsigned i = 0; i < s->job_count; i++) {
+        begins[i] = !s->jobs[i].over || chance(s, 0.5);
+        if (begins[i] && s->life) {
+            rows_open_again(s, &s->jobs[i]);
+            rows_past(s, &s->jobs[i]);
+        }
+    }
+    memcpy(s->said, s->disk, sizeof s->said);
+    for (unsigned i = 0; i < s->job_count; i++)
+        if (begins[i])
+            job_begin(s, &s->jobs[i], i);
+}
+
+static void life_end(struct search *s)
+{
+    engine_free(s->engine);
+    for (unsigned i = 0; i < s->job_count; i++) {
+        lanes_free(&s->jobs[i]);
+        s->jobs[i].job = NULL;
+    }
+}
+
+static bool all_over(const struct search *s)
+{
+    for (unsigned i = 0; i < s->job_count; i++)
+        if (!s->jobs[i].over)
+            return false;
+    return true;
+}
+
+static void stop_one(struct search *s, struct search_job *j, enum stop_how how)
+{
+    if (!j->job || j->over)
+        return;
+    trace(s, "the job of row %d is stopped", (int)j->first_row);
+    s->figures->stops++;
+    if (!j->job->closed) /* one that is about to end has nothing to stop */
+        j->stopped = how == STOP_ABORT || j->stopped == STOPPED_ABORT ? STOPPED_ABORT : STOPPED_DRAIN;
+    engine_stop(j->job, how, JOB_CANCELLED, "drawn to be cancelled");
+}
+
+/* Nothing is due any more: right only where somebody waits for an endpoint that is paused. */
+static void unblock(struct search *s)
+{
+    for (unsigned i = 0; i < s->rows_count; i++)
+        if (s->disk[i].status == STATUS_PENDING || s->disk[i].status == STATUS_BACKING_OFF ||
+            s->disk[i].status == STATUS_WAITING_RESULT)
+            if (s->table->endpoints[endpoint_of_row(s, i)].paused) {
+                for (unsigned k = 0; k < s->job_count; k++)
+                    stop_one(s, &s->jobs[k], s->jobs[k].stopped ? STOP_ABORT : STOP_DRAIN);
+                return;
+            }
+    broken(s, __LINE__, "nothing will ever happen, and jobs are not over");
+}
+
+/* True: this life ends here. */
+static bool act(struct search *s)
+{
+    bool last = s->life + 1 >= s->lives;
+    if (chance(s, s->stop_share))
+        stop_one(s, &s->jobs[draw(s, s->job_count)], chance(s, 0.5) ? STOP_ABORT : STOP_DRAIN);
+    if (chance(s, s->pause_share))
+        s->table->endpoints[draw(s, s->table->endpoint_count)].paused = "drawn to be paused";
+    if (chance(s, s->jump_share)) {
+        s->jumped_us += (int64_t)draw(s, 600) * SECOND_US;
+        s->figures->jumps++;
+        trace(s, "the clock jumps");
+        s->clock.wake_at(s->clock.ctx, virtual_now_us(s->world));
+    }
+    if (!last && !s->store_failed && chance(s, s->fail_share)) {
+        trace(s, "the store fails");
+        s->figures->crashes++;
+        engine_store_failed(s->engine, "no space left");
+        s->store_failed = true;
+        s->commit_due_us = NEVER_US;
+    }
+    if (last || !chance(s, s->crash_share))
+        return false;
+    trace(s, "it crashes");
+    s->figures->crashes++;
+    return true;
+}
+
+static int64_t next_us(const struct search *s)
+{
+    int64_t next = virtual_next_us(s->world);
+    if (s->commit_due_us < next)
+        next = s->commit_due_us;
+    for (unsigned i = 0; i < s->open_count; i++)
+        if (s->open[i].due_us < next)
+            next = s->open[i].due_us;
+    return next;
+}
+
+static void life(struct search *s)
+{
+    life_begin(s);
+    for (unsigned steps = 0; !all_over(s); steps++) {
+        int64_t at_us = next_us(s);
+        PROMISE(s, steps < STEPS_MAX, "%u steps, and no end", steps);
+        if (at_us == NEVER_US) {
+            unblock(s);
+            continue;
+        }
+        virtual_go(s->world, at_us);
+        answer_due(s);
+        commit_if_due(s);
+        s->figures->steps++;
+        referee_step(s);
+        if (act(s))
+            break;
+    }
+    life_end(s);
+}
+
+/* ---- scenarios ---- */
+
+static void scenario(uint64_t seed, bool traced, struct figures *figures)
+{
+    struct search *s = mem_zalloc(sizeof *s);
+    seed_under_way = seed;
+    alarm(SCENARIO_S);
+    s->seed = seed;
+    s->trace = traced;
+    s->figures = figures;
+    rng_seed(&s->rng, seed * UINT64_C(0x9e3779b97f4a7c15));
+    scenario_draw(s);
+    for (unsigned i = 0; i < s->job_count; i++) {
+        s->jobs[i].begun = mem_zalloc(s->jobs[i].count * sizeof *s->jobs[i].begun);
+        s->jobs[i].status = mem_zalloc(s->jobs[i].count);
+    }
+    s->world = virtual_new(&(struct virtual_options){
+        .fleet = s->fleet, .seed = s->fleet->seed, .speed = 1, .unix_zero_s = 1e9, .ended = fleet_ended, .ctx = s});
+    for (; s->life < s->lives; s->life++)
+        life(s);
+    for (size_t i = 0; i < s->fleet->endpoint_count; i++)
+        for (int f = 0; f < FAULT_KINDS; f++)
+            figures->faults += fleet_counts(virtual_fleet(s->world), i)->faults[f];
+    figures->scenarios++;
+    virtual_free(s->world);
+    for (unsigned i = 0; i < s->job_count; i++) {
+        job_spec_free(s->jobs[i].spec);
+        free(s->jobs[i].begun);
+        free(s->jobs[i].status);
+    }
+    region_table_unref(s->table);
+    fleet_spec_free(s->fleet);
+    free(s->queue);
+    free(s);
+}
+
+/* Whatever broke, an assertion of the engine, memory or a promise: how to see it again. */
+static void say_seed(void)
+{
+    fprintf(stderr, "see it again with: fault_search --trace %" PRIu64 "\n", seed_under_way);
+}
+
+static void broke(int signal_number)
+{
+    if (signal_number == SIGALRM)
+        fprintf(stderr, "broken promise: %d seconds, and no end\n", SCENARIO_S);
+    say_seed();
+    _exit(1);
+}
+
+void __asan_on_error(void);
+void __asan_on_error(void)
+{
+    say_seed();
+}
+
+static void tell(const struct figures *f, double took_s)
+{
+    printf("%" PRIu64 " scenarios, %" PRIu64 " steps, %" PRIu64 " events, %" PRIu64 " POSTs, %" PRIu64 " faults, %" PRIu64
+           " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, 0 broken promises, %.1f s\n",
+           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, took_s);
+}
+
+int main(int argc, char **argv)
+{
+    struct figures figures = {0};
+    double began_s = unix_now_s();
+    signal(SIGABRT, broke);
+    signal(SIGALRM, broke);
+    if (argc == 3 && strcmp(argv[1], "--trace") == 0) {
+        setvbuf(stdout, NULL, _IOLBF, 0);
+        scenario(strtoull(argv[2], NULL, 10), true, &figures);
+    } else if (argc == 3 && strcmp(argv[1], "--for") == 0) {
+        uint64_t seed = rng_entropy() >> 24;
+        while (unix_now_s() - began_s < atof(argv[2]))
+            scenario(seed++, false, &figures);
+    } else if (argc == 3) {
+        uint64_t first = strtoull(argv[1], NULL, 10), count = strtoull(argv[2], NULL, 10);
+        for (uint64_t i = 0; i < count; i++)
+            scenario(first + i, false, &figures);
+    } else {
+        fprintf(stderr, "usage: fault_search FIRST COUNT | --for SECONDS | --trace SEED\n");
+        return 2;
+    }
+    tell(&figures, unix_now_s() - began_s);
+    return 0;
+}
