@@ -45,7 +45,7 @@ static void end_request(struct http_client *c, struct http_request *q)
     c->ending = true;
     q->ended(q->ctx, &r); /* may send, cancel others, and free the target */
     c->ending = false;
-    http_request_free(q);
+    http_request_put(c, q);
 }
 
 static void turn_ends(struct loop_hook *h)
@@ -105,7 +105,7 @@ static void await_connection(struct http_client *c, struct http_request *q)
 struct http_request *http_send(struct http_client *c, const struct http_send *s)
 {
     assert(!c->inside && s->ended && s->target->client == c);
-    struct http_request *q = http_request_new(c);
+    struct http_request *q = http_request_get(c);
     http_request_prepare(q, s);
     q->sent_us = loop_now_us(c->loop);
     q->state = REQUEST_FLYING;
@@ -123,7 +123,7 @@ void http_cancel(struct http_request *q)
         http_shard_remove(q);
     list_unlink(&q->link);
     q->target->in_flight--;
-    http_request_free(q);
+    http_request_put(c, q);
 }
 
 /* ---- the client ---- */
@@ -170,6 +170,7 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
     list_init(&c->kicked);
     list_init(&c->touched);
     list_init(&c->done);
+    list_init(&c->spare);
     list_init(&c->targets);
     loop_task_init(&c->kick, kick_shards);
     loop_hook_add(loop, &c->hook, turn_ends);
@@ -205,6 +206,7 @@ void http_client_free(struct http_client *c)
         drop_requests(&c->shards[i]->requests);
         http_shard_free(c->shards[i]);
     }
+    drop_requests(&c->spare);
     loop_task_cancel(&c->kick);
     loop_timer_free(c->connect_timer);
     while (!list_empty(&c->targets)) {

@@ -1,7 +1,8 @@
 /* http_client_internal.h -- what the files of the HTTP client share.
  *
- * A request is in one list: of its shard while libcurl has it, `done` between its end inside
- * libcurl and ended(). */
+ * A request is in exactly one list: of its shard while libcurl has it, `done` between its end inside libcurl and
+ * ended(), `spare` between two uses. The easy handle lives as long as the request and keeps the settings that are the
+ * same for all. */
 #ifndef NET_HTTP_CLIENT_INTERNAL_H
 #define NET_HTTP_CLIENT_INTERNAL_H
 
@@ -32,7 +33,9 @@ struct http_client {
     struct list kicked;                 /* shards that libcurl wants to be called at once */
     struct list touched;                /* shards that may have finished transfers */
     struct list done;
+    struct list spare;
     struct list targets;
+    unsigned in_use, spare_count;       /* requests */
     struct http_shard **shards;
     unsigned shard_count, shards_wanted;
     bool http2;
@@ -73,7 +76,7 @@ struct http_target {
     struct http_chain chain;
 };
 
-enum request_state { REQUEST_FLYING, REQUEST_DONE, REQUEST_ENDING };
+enum request_state { REQUEST_SPARE, REQUEST_FLYING, REQUEST_DONE, REQUEST_ENDING };
 
 struct http_request {
     struct list link;
@@ -95,7 +98,8 @@ struct http_request {
     CURLcode code;
     bool began;                         /* has had a connection */
     bool repeat_refused;                /* libcurl was about to send a POST a second time */
-    bool headers_complete, headers_too_large;
+    bool headers_complete, headers_too_large, fold_refused;
+    bool in_header, interim;            /* a header has come since the status line; which is of a 1xx */
     char error[CURL_ERROR_SIZE];
     char detail[2 * CURL_ERROR_SIZE];
 };
@@ -120,7 +124,8 @@ void http_chain_done(struct http_chain *chain);
 
 /* ---- http_client_request.c ---- */
 
-struct http_request *http_request_new(struct http_client *c);
+struct http_request *http_request_get(struct http_client *c);
+void http_request_put(struct http_client *c, struct http_request *q); /* back to the spare ones */
 void http_request_free(struct http_request *q);
 void http_request_prepare(struct http_request *q, const struct http_send *s);
 

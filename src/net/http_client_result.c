@@ -52,7 +52,7 @@ static enum wire classify(struct http_request *q, long status, long sent_bytes)
         return q->headers_complete && status >= 200 ? WIRE_ANSWERED : WIRE_LOST;
     if (q->answer.full || q->code == CURLE_FILESIZE_EXCEEDED)
         return WIRE_TOO_LARGE;
-    if (headers_too_large(q))
+    if (headers_too_large(q) || q->fold_refused)
         return WIRE_BAD;
     if (!q->began)
         return is_tls_failure(q->code) ? WIRE_TLS : WIRE_CONNECT;
@@ -77,6 +77,8 @@ static const char *describe(struct http_request *q, enum wire wire)
 
     if (headers_too_large(q))
         return "the headers of the answer are too large";
+    if (q->fold_refused)
+        return "the headers of the answer begin with a line that continues another";
     if (q->repeat_refused)
         return "the connection was closed after the request was sent";
     if (q->code == CURLE_OK)
