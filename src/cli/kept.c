@@ -12,65 +12,166 @@
 #include "cli/inputs.h"
 #include "script/table_file.h"
 
+/* Files read from a query of name and text. */
+struct kept_files {
+    struct arena arena;
+    struct source_file *list;
+    struct sources sources;
+};
+
+/* A revision of the region table. */
+struct kept_table {
+    int64_t revision;
+    const char *source;
+    struct kept_files files;
+    struct region_table *table;
+};
+
+struct kept_tables {
+    struct reader *reader;
+    struct script_limits limits;
+    struct kept_table **list;
+    size_t count;
+};
+
 struct kept {
     struct arena arena;
-    const char *policy, *source, *question_list;
-    int64_t revision;
+    const char *policy, *question_list;
     cJSON *spec;
     struct script_setting *settings;
     size_t setting_count;
-    struct source_file *files, *table_files;
-    struct sources job, table;
+    struct kept_files files;
+    struct kept_table *table;
     struct kept_cell *cells;
-    size_t cell_count, list_cap;
+    size_t cell_count;
+    int64_t revision;
 };
 
-/* ---- reading ---- */
-
-static struct str keep(struct kept *k, const struct value *v)
+static const char *keep_text(struct arena *a, const struct value *v)
 {
-    return arena_str(&k->arena, v->type == VALUE_TEXT ? v->text : STR(""));
+    return v->type == VALUE_TEXT ? arena_strndup(a, v->text.ptr, v->text.len) : "";
 }
 
-static const char *keep_text(struct kept *k, const struct value *v)
+/* ---- files ---- */
+
+static bool add_file(void *ctx, int columns, const char *const *names, const struct value *v)
 {
-    return arena_strndup(&k->arena, v->type == VALUE_TEXT ? v->text.ptr : "", v->type == VALUE_TEXT ? v->text.len : 0);
+    struct kept_files *f = ctx;
+    (void)columns;
+    (void)names;
+    f->list = mem_array(f->list, f->sources.count + 1, sizeof *f->list);
+    f->list[f->sources.count++] =
+        (struct source_file){keep_text(&f->arena, &v[0]), {keep_text(&f->arena, &v[1]), v[1].text.len}};
+    f->sources.files = f->list;
+    return true;
 }
+
+static bool files_read(struct kept_files *f, struct reader *reader, const char *sql, const char *id, struct err *err)
+{
+    const char *bind[] = {id};
+    arena_init(&f->arena);
+    return reader_sql(reader, sql, bind, 1, 0, add_file, f, err);
+}
+
+static void files_done(struct kept_files *f)
+{
+    free(f->list);
+    arena_done(&f->arena);
+}
+
+/* ---- region tables ---- */
+
+static bool take_source(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    struct kept_table *t = ctx;
+    (void)columns;
+    (void)names;
+    t->source = keep_text(&t->files.arena, &v[0]);
+    return false;
+}
+
+static void table_free(struct kept_table *t)
+{
+    if (!t)
+        return;
+    region_table_unref(t->table); /* it looks into the files to the end */
+    files_done(&t->files);
+    free(t);
+}
+
+/* Its text and files; the table itself is not loaded. */
+static struct kept_table *table_read(struct reader *reader, int64_t revision, struct err *err)
+{
+    struct kept_table *t = mem_zalloc(sizeof *t);
+    char id[32];
+    const char *bind[] = {id};
+    t->revision = revision;
+    snprintf(id, sizeof id, "%lld", (long long)revision);
+    if (files_read(&t->files, reader, "SELECT name, text FROM region_files WHERE revision = CAST(?1 AS INTEGER)"
+                                      " ORDER BY position", id, err) &&
+        reader_sql(reader, "SELECT source FROM region_revisions WHERE revision = CAST(?1 AS INTEGER)", bind, 1, 0,
+                   take_source, t, err) &&
+        (t->source || err_set(err, ERR_STORE, "revision %s of the region table is not there: check the database with "
+                              "canvass verify", id)))
+        return t;
+    table_free(t);
+    return NULL;
+}
+
+static bool table_make(struct kept_table *t, struct table_options options, struct err *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "region table, revision %lld", (long long)t->revision);
+    options.kept = &t->files.sources;
+    t->table = table_load_text(name, str_from(t->source), &options, err);
+    if (t->table)
+        t->table->revision = t->revision;
+    return t->table;
+}
+
+struct kept_tables *kept_tables_new(struct reader *reader, const struct script_limits *limits)
+{
+    struct kept_tables *t = mem_zalloc(sizeof *t);
+    *t = (struct kept_tables){.reader = reader, .limits = *limits};
+    return t;
+}
+
+const struct region_table *kept_tables_get(struct kept_tables *t, int64_t revision, struct err *err)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->list[i]->revision == revision)
+            return t->list[i]->table;
+    struct kept_table *one = table_read(t->reader, revision, err);
+    if (!one || !table_make(one, (struct table_options){.limits = &t->limits, .secrets_optional = true}, err)) {
+        table_free(one);
+        return NULL;
+    }
+    t->list = mem_array(t->list, t->count + 1, sizeof *t->list);
+    t->list[t->count++] = one;
+    return one->table;
+}
+
+void kept_tables_free(struct kept_tables *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->count; i++)
+        table_free(t->list[i]);
+    free(t->list);
+    free(t);
+}
+
+/* ---- the job ---- */
 
 static bool read_job(void *ctx, int columns, const char *const *names, const struct value *v)
 {
     struct kept *k = ctx;
     (void)columns;
     (void)names;
-    k->policy = keep_text(k, &v[0]);
+    k->policy = keep_text(&k->arena, &v[0]);
     k->revision = v[1].integer;
     k->spec = cJSON_ParseWithLength(v[2].text.ptr, v[2].text.len);
-    k->source = keep_text(k, &v[3]);
     return false;
-}
-
-static bool read_file_of(struct kept *k, struct sources *list, struct source_file **files, const struct value *v)
-{
-    *files = mem_array(*files, list->count + 1, sizeof **files);
-    (*files)[list->count++] = (struct source_file){keep_text(k, &v[0]), keep(k, &v[1])};
-    list->files = *files;
-    return true;
-}
-
-static bool read_job_file(void *ctx, int columns, const char *const *names, const struct value *v)
-{
-    struct kept *k = ctx;
-    (void)columns;
-    (void)names;
-    return read_file_of(k, &k->job, &k->files, v);
-}
-
-static bool read_table_file(void *ctx, int columns, const char *const *names, const struct value *v)
-{
-    struct kept *k = ctx;
-    (void)columns;
-    (void)names;
-    return read_file_of(k, &k->table, &k->table_files, v);
 }
 
 static bool read_cell(void *ctx, int columns, const char *const *names, const struct value *v)
@@ -79,7 +180,8 @@ static bool read_cell(void *ctx, int columns, const char *const *names, const st
     (void)columns;
     (void)names;
     k->cells = mem_array(k->cells, k->cell_count + 1, sizeof *k->cells);
-    k->cells[k->cell_count++] = (struct kept_cell){keep_text(k, &v[0]), keep_text(k, &v[1]), keep_text(k, &v[2])};
+    k->cells[k->cell_count++] = (struct kept_cell){
+        keep_text(&k->arena, &v[0]), keep_text(&k->arena, &v[1]), keep_text(&k->arena, &v[2])};
     return true;
 }
 
@@ -93,21 +195,16 @@ static void read_spec(struct kept *k)
             k->settings[k->setting_count++] = (struct script_setting){one->string, one->valuestring};
 }
 
-#define OF_JOB "(SELECT row FROM jobs WHERE id = ?1)"
-
 static bool read_all(struct kept *k, struct reader *reader, const char *job_id, struct err *err)
 {
     const char *bind[] = {job_id};
-    if (!reader_sql(reader, "SELECT policy, jobs.revision, spec, source FROM jobs LEFT JOIN region_revisions USING"
-                            " (revision) WHERE id = ?1", bind, 1, 0, read_job, k, err) ||
-        !reader_sql(reader, "SELECT name, text FROM job_files WHERE job_id = ?1 ORDER BY position", bind, 1, 0,
-                    read_job_file, k, err) ||
-        !reader_sql(reader, "SELECT name, text FROM region_files WHERE revision = (SELECT revision FROM jobs WHERE"
-                            " id = ?1) ORDER BY position", bind, 1, 0, read_table_file, k, err) ||
-        !reader_sql(reader, "SELECT region, model_id, url FROM job_cells WHERE job_row = " OF_JOB " AND sample = 1"
-                            " ORDER BY position", bind, 1, 0, read_cell, k, err))
+    if (!files_read(&k->files, reader, "SELECT name, text FROM job_files WHERE job_id = ?1 ORDER BY position", job_id,
+                    err) ||
+        !reader_sql(reader, "SELECT policy, revision, spec FROM jobs WHERE id = ?1", bind, 1, 0, read_job, k, err) ||
+        !reader_sql(reader, "SELECT region, model_id, url FROM job_cells WHERE job_row = (SELECT row FROM jobs WHERE"
+                            " id = ?1) AND sample = 1 ORDER BY position", bind, 1, 0, read_cell, k, err))
         return false;
-    if (!k->spec || !k->job.count || !k->cell_count)
+    if (!k->spec || !k->files.sources.count || !k->cell_count)
         return err_set(err, ERR_STORE, "job %s was not kept whole: check it with canvass verify %s", job_id, job_id);
     read_spec(k);
     return true;
@@ -115,19 +212,17 @@ static bool read_all(struct kept *k, struct reader *reader, const char *job_id, 
 
 /* ---- making it again ---- */
 
-static struct region_table *make_table(const struct kept *k, const struct args *args,
+/* A reference for the caller. */
+static struct region_table *make_table(struct kept *k, struct reader *reader, const struct args *args,
                                        const struct script_limits *limits, struct err *err)
 {
-    const char *path = args_text(args, "regions");
+    const char *path = args_text(args, "regions"), *secrets = args_text(args, "secrets");
     if (path)
-        return load_regions(path, args_text(args, "secrets"), false, limits, err);
-    char name[64];
-    snprintf(name, sizeof name, "region table, revision %lld", (long long)k->revision);
-    struct table_options options = {.limits = limits, .secrets_file = args_text(args, "secrets"), .kept = &k->table};
-    struct region_table *table = table_load_text(name, str_from(k->source), &options, err);
-    if (table)
-        table->revision = k->revision;
-    return table;
+        return load_regions(path, secrets, false, limits, err);
+    k->table = table_read(reader, k->revision, err);
+    if (!k->table || !table_make(k->table, (struct table_options){.limits = limits, .secrets_file = secrets}, err))
+        return NULL;
+    return region_table_ref(k->table->table);
 }
 
 static struct job_file *make_job(const struct kept *k, const struct script_limits *limits, struct err *err)
@@ -137,11 +232,11 @@ static struct job_file *make_job(const struct kept *k, const struct script_limit
         .settings = k->settings,
         .setting_count = k->setting_count,
         .policy = k->policy,
-        .kept = &k->job,
+        .kept = &k->files.sources,
         .questions = k->question_list,
         .log = script_said,
     };
-    return job_file_load(k->job.files[0].name, &options, err);
+    return job_file_load(k->files.list[0].name, &options, err);
 }
 
 struct comparing {
@@ -182,7 +277,7 @@ struct kept *kept_load(const struct args *args, struct reader *reader, const cha
     struct script_limits limits;
     arena_init(&k->arena);
     if (inputs_limits(args, &limits, err) && read_all(k, reader, job_id, err))
-        r.table = make_table(k, args, &limits, err);
+        r.table = make_table(k, reader, args, &limits, err);
     if (r.table)
         r.file = make_job(k, &limits, err);
     if (!r.file || !same_questions(job_file_spec(r.file), reader, job_id, err)) {
@@ -202,8 +297,8 @@ void kept_free(struct kept *k, struct runner *r)
     if (!k)
         return;
     cJSON_Delete(k->spec);
-    free(k->files);
-    free(k->table_files);
+    files_done(&k->files);
+    table_free(k->table);
     free(k->cells);
     arena_done(&k->arena);
     free(k);

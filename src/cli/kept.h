@@ -5,6 +5,7 @@
 
 #include "cli/args.h"
 #include "cli/runner.h"
+#include "script/limits.h"
 
 struct kept;
 
@@ -13,6 +14,12 @@ struct kept;
 MUST_USE struct kept *kept_load(const struct args *args, struct reader *reader, const char *job_id, struct runner *out,
                                 struct err *err);
 void kept_free(struct kept *k, struct runner *r); /* after the job was run */
+
+/* The region tables of a database, each loaded when it is first wanted, and its secrets never. */
+struct kept_tables;
+MUST_USE struct kept_tables *kept_tables_new(struct reader *reader, const struct script_limits *limits);
+const struct region_table *kept_tables_get(struct kept_tables *t, int64_t revision, struct err *err); /* NULL: err */
+void kept_tables_free(struct kept_tables *t); /* NULL is a no-op */
 
 #define KEPT_OPTIONS \
     {.name = "regions", .value = "TABLE.lua", .help = "a new region table, instead of the one the job ran against"}, \

@@ -11,6 +11,9 @@ struct reader {
 /* Hands each row to `row` until it returns false. Frees the statement. */
 bool reader_each(struct stmt *st, reader_row *row, void *ctx, struct err *err);
 
+/* Of the job with exactly this id, in the caller's transaction. */
+bool job_count(struct db *db, const char *job_id, struct job_summary *out, struct err *err);
+
 struct buf;
 /* " WHERE e.job_id = ?1 AND ..." for what the filter names; ?1 to ?7 are its own. */
 void filter_add(const struct execution_filter *f, struct buf *sql);

@@ -344,6 +344,8 @@ bool schema_check(struct db *db, struct err *err)
     struct identity id;
     if (!identify(db, &id, err))
         return false;
+    if (id.application_id == 0 && id.version == 0 && id.tables == 0)
+        return err_set(err, ERR_STORE, "the database is empty (%s): nothing was stored in it yet", db_path(db));
     if (id.application_id != SCHEMA_APPLICATION_ID)
         return refuse_foreign(db, err);
     return id.version <= schema_version() || refuse_newer(db, &id, err);

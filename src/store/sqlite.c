@@ -200,6 +200,7 @@ const char *db_path(const struct db *db)
 
 bool db_exec(struct db *db, const char *sql, struct err *err)
 {
+    db_trust(db);
     int code = sqlite3_exec(db->raw, sql, NULL, NULL, NULL);
     return code == SQLITE_OK || db_problem(db, code, err);
 }
@@ -288,6 +289,7 @@ int64_t db_changes(struct db *db)
 struct stmt *db_prepare(struct db *db, const char *sql, struct err *err)
 {
     sqlite3_stmt *raw;
+    db_trust(db);
     int code = sqlite3_prepare_v3(db->raw, sql, -1, SQLITE_PREPARE_PERSISTENT, &raw, NULL);
     if (code != SQLITE_OK) {
         db_problem(db, code, err);

@@ -38,4 +38,6 @@ bool db_problem(struct db *db, int code, struct err *err);
 /* sqlite_files.c: how long the files are now, for the next db_in_place(). */
 void db_note_files(struct db *db);
 
+void db_trust(struct db *db); /* what comes next is our own SQL */
+
 #endif

@@ -124,6 +124,18 @@ struct execution_filter {
 };
 bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err);
 
+/* ---- checking ---- */
+struct fault {             /* something that cannot be */
+    const char *rule;      /* a word for the kind */
+    const char *id;        /* of the job, execution or attempt */
+    const char *text;
+};
+
+/* Recounts a job from its rows and looks for what no run, crash or resume can leave behind, whether the job runs on or not. Each
+ * fault is told; false only when it could not look. job_id NULL: the file itself, and rows that belong to no job. */
+bool reader_verify(struct reader *r, const char *job_id, void (*found)(void *ctx, const struct fault *fault), void *ctx,
+                   struct err *err);
+
 /* ---- between processes ---- */
 /* Writes a request into control_log; the process that owns the job sees it by store_watch_control(). When no
  * living process owns the job its open rows become cancelled at once. *alive_pid: the owner's, 0: nobody.

@@ -202,18 +202,24 @@ static bool read_attempts(struct db *db, const struct job_extent *extent, struct
     return ok;
 }
 
-/* One transaction for all three questions, so that the counts belong together while the job runs on. */
-static bool summarize(struct db *db, const char *job_id, struct job_summary *out, struct err *err)
+bool job_count(struct db *db, const char *job_id, struct job_summary *out, struct err *err)
 {
     struct job_summary summary = {.cost = (double)NAN, .max_batch_gap_s = (double)NAN};
     struct job_extent extent = {0};
-    if (!db_exec(db, "BEGIN", err))
-        return false;
     bool ok = read_job(db, job_id, &summary, &extent, err) && read_attempts(db, &extent, &summary, err) &&
               count_rest(db, &summary, err) && count_warm_ups(db, &summary, err);
-    db_rollback(db);
     if (ok)
         *out = summary;
+    return ok;
+}
+
+/* One transaction for all three questions, so that the counts belong together while the job runs on. */
+static bool summarize(struct db *db, const char *job_id, struct job_summary *out, struct err *err)
+{
+    if (!db_exec(db, "BEGIN", err))
+        return false;
+    bool ok = job_count(db, job_id, out, err);
+    db_rollback(db);
     return ok;
 }
 

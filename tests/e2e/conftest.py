@@ -109,6 +109,7 @@ def wait_until(condition, timeout=PATIENCE_S, what="it did not come to pass"):
 class Canvass:
     def __init__(self, folder):
         self.folder, self.processes = folder, []
+        self.sound = True  # False: the test spoils its database
 
     def start(self, *args, env=None, cwd=None):
         process = Process(args, cwd or self.folder, clean_environment(env))
@@ -147,6 +148,9 @@ def canvass(tmp_path):
     yield program
     for process in program.processes:
         process.end()
+    if program.sound and (tmp_path / "canvass.db").exists():
+        verified = program("verify")
+        assert verified.status == 0, verified
 
 
 class Fleet:

@@ -298,20 +298,20 @@ return { name = "study", questions = rows, policy = "mine.two", parameters = { n
         write("models.lua", dict(m=dict(url=origin.url()))),
         write("adapters/own.lua", MINE % 1),
     ]
-    process = canvass.start_run("job.lua", "t.lua", "--set", "n=7", "--samples", "2", env=dict(KEY="k1"))
+    process = canvass.start_run("job.lua", "t.lua", "--set", "n=7", "--samples", "2", env=dict(KEY="kept-from-all-1"))
     wait_until(lambda: origin.requests)
     kill(process)
     for path in files:
         path.unlink()
     held.set()
     assert "KEY" in resume(canvass).err, "the secret is not in the database"
-    result = resume(canvass, env=dict(KEY="k2"))
+    result = resume(canvass, env=dict(KEY="kept-from-all-2"))
     assert result.status == 1 and statuses(canvass) == dict(succeeded=5, failed=1), result
-    assert [r.headers["Key"] for r in origin.requests] == ["k1"] + ["k2"] * 5
+    assert [r.headers["Key"] for r in origin.requests] == ["kept-from-all-1"] + ["kept-from-all-2"] * 5
     assert {r.headers["X-Mine"] for r in origin.requests} == {"1"}
     assert sorted(r.json["p"] for r in origin.requests) == sorted(["one", "two", "three"] * 2)
     assert canvass.rows("SELECT count(*) AS n FROM region_revisions") == [dict(n=1)]
-    assert all(b"k1" not in f.read_bytes() and b"k2" not in f.read_bytes() for f in canvass.folder.glob("canvass.db*"))
+    assert all(b"kept-from-all-1" not in f.read_bytes() and b"kept-from-all-2" not in f.read_bytes() for f in canvass.folder.glob("canvass.db*"))
 
 
 def test_a_specification_and_its_list(canvass, server, write):

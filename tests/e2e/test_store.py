@@ -85,6 +85,7 @@ def test_reading_makes_no_database(canvass):
 
 def test_a_full_disk(canvass, fleet, write):
     """No row, no answer: the job ends with the storage's own status, and does not go on asking."""
+    canvass.sound = False
     simulated = fleet(SIMPLE)
     script, regions = write("job.lua", job(200)), simulated.write_table()
     env = clean_environment()
@@ -105,6 +106,7 @@ def test_a_full_disk(canvass, fleet, write):
 @pytest.mark.parametrize("how", [lambda path: os.truncate(path, 0), os.unlink], ids=["cut", "removed"])
 def test_a_database_spoiled_in_mid_run(canvass, server, write, tmp_path, suffix, how):
     """Noticed at once and not at the end, when everything has been asked and paid for."""
+    canvass.sound = False
     def handle(request):
         if len(origin.requests) == 30:
             how(tmp_path / f"canvass.db{suffix}")
