@@ -59,7 +59,7 @@ def source(pattern):
     return "\n".join(re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.S) for path in files)
 
 
-READERS = r"(?:field_(?:string|text|bool|number|integer|duration|strings|type|push|table)|table_map|read_(?:cap|count|dist|" \
+READERS = r"(?:field_(?:string|text|bool|number|integer|duration|strings|type|push|table|map|url)|read_(?:cap|integer|count|dist|" \
           r"optional_time|choice|region_list)|job_read_(?:name|models|regions|samples|timeout)|push_or_nil)"
 
 
@@ -114,7 +114,7 @@ def test_settings_that_override():
 def test_global_canvass():
     names = registered(function(source("job_*.c"), "job_push_api")) | {"settings"}
     names |= registered(function(source("policy*.c"), "policy_add_functions"))
-    names |= registered(function(source("data_*.c"), "data_add_functions"))
+    names |= strings_of(source("data_*.c"), "kinds")
     assert len(names) >= 9
     there = {code.removeprefix("canvass.").split("(")[0].split(".")[0]
              for code in first_column(DOC["The global `canvass`"], "name")}
@@ -176,8 +176,7 @@ def test_table_and_region_keys():
     if "read_speed" in text:
         top |= keys_read(function(text, "read_speed"))
     assert first_column(DOC["Region tables"], "key of the table") == top
-    region = keys_read(function(text, "read_region")) | keys_read(function(text, "read_health"))
-    region |= keys_read(function(text, "read_models"))
+    region = keys_read(function(text, "read_region")) | keys_read(function(text, "read_models"))
     assert first_column(DOC["Region tables"], "key of a region") == region | {"paused"}
     assert keys_read(function(text, "read_group")) <= ticked(DOC["Region tables"])
 
