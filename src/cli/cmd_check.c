@@ -199,7 +199,8 @@ static bool ask_all(struct checking *c, const char *ca_file, struct err *err)
     c->client = http_client_new(c->loop,
                                 &(struct http_client_options){.ca_file = ca_file,
                                                               .user_agent = "canvass/" CANVASS_VERSION,
-                                                              .in_flight_hint = (unsigned)c->probe_count, .http2 = true},
+                                                              .in_flight_hint = (unsigned)c->probe_count,
+                                                              .http2 = true},
                                 err);
     bool ok = c->client;
     for (size_t i = 0; ok && i < c->probe_count; i++)

@@ -79,7 +79,9 @@ static bool print_jobs(struct reader *reader, bool json, struct err *err)
         buf_init(&out, OUTPUT_BYTES);
         table_print(l.table, out_columns(), &out);
         if (l.abandoned)
-            buf_adds(&out, "\nthe process of an interrupted job is gone: `canvass resume JOB` goes on, `canvass cancel JOB` ends it\n");
+            buf_adds(&out,
+                     "\nthe process of an interrupted job is gone: `canvass resume JOB` goes on, `canvass cancel "
+                     "JOB` ends it\n");
         out_buf(&out);
         buf_done(&out);
         if (!l.count)

@@ -282,7 +282,8 @@ static void add_summary(const struct planning *p, struct buf *out)
     buf_addf(out, "POSTs              %llu%s, if nothing has to be asked again\n", (unsigned long long)p->posts,
              warm->posts ? " and those of the warm-up" : "");
     if (warm->planned)
-        buf_addf(out, "warm-up            %llu POSTs and %llu health GETs before anything else, one for each endpoint\n",
+        buf_addf(out,
+                 "warm-up            %llu POSTs and %llu health GETs before anything else, one for each endpoint\n",
                  (unsigned long long)warm->posts, (unsigned long long)warm->hops);
     buf_addf(out, "most in flight     %u\n", p->result.max_in_flight);
     add_cost(p, out);

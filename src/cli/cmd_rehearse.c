@@ -65,7 +65,8 @@ static bool find_places(struct rehearse *r, struct err *err)
         const char *id = plan_endpoint(r->plan, i)->id;
         found = fleet_find(fleet, str_from(id), &r->places[i]);
         if (!found)
-            err_set(err, ERR_CONFIG, "the fleet has no endpoint %s, which the job asks (%s): add it under regions", id, path);
+            err_set(err, ERR_CONFIG, "the fleet has no endpoint %s, which the job asks (%s): add it under regions", id,
+                    path);
     }
     fleet_free(fleet);
     return found;
@@ -161,7 +162,8 @@ static void tell_refusals(struct rehearse *r, const struct virtual *world)
     if (r->refusal_told || !virtual_refused(world, &first, &told))
         return;
     r->refusal_told = true;
-    log_event(LOG_WARN, "the fleet does not understand what this endpoint's adapter sends: do they speak the same schema?",
+    log_event(LOG_WARN,
+              "the fleet does not understand what this endpoint's adapter sends: do they speak the same schema?",
               LOG_S("endpoint", first->id), LOG_S("adapter", first->adapter), LOG_S("answer", told),
               LOG_S("fleet", r->fleet->path));
 }
@@ -281,7 +283,8 @@ static void add_failures(const struct forecast *f, struct buf *out)
             continue;
         if (first)
             buf_addf(out, "  %s: a run has failed executions:", f->policy);
-        buf_addf(out, "%s %.3g %s", first ? "" : ",", (double)f->failures[c] / f->runs, class_name((enum failure_class)c));
+        buf_addf(out, "%s %.3g %s", first ? "" : ",", (double)f->failures[c] / f->runs,
+                 class_name((enum failure_class)c));
         first = false;
     }
     if (!first)
@@ -316,7 +319,8 @@ static void print_text(const struct rehearse *r)
     buf_init(&out, OUTPUT_BYTES);
     add_head(r, &out);
     add_table(r, &out);
-    buf_adds(&out, "\ntakes: the middle run; 95 of 100 lie between from and to; least: what the busiest endpoint needs\n"
+    buf_adds(&out,
+             "\ntakes: the middle run; 95 of 100 lie between from and to; least: what the busiest endpoint needs\n"
                    "for its own executions, whatever the policy; POSTs to cost: the middle run\n");
     for (size_t i = 0; i < r->trial_count; i++) {
         add_failures(&r->trials[i].forecast, &out);

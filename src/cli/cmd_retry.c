@@ -70,7 +70,8 @@ static bool explain(struct reader *reader, const struct job_summary *job, const 
             buf_done(&why);
             return false;
         }
-        buf_addf(&why, "%s--%s %.200s matches %" PRId64, why.len ? ", " : "", filters[i].option, filters[i].value, count);
+        buf_addf(&why, "%s--%s %.200s matches %" PRId64, why.len ? ", " : "", filters[i].option, filters[i].value,
+                 count);
     }
     err_set(err, ERR_USAGE, "none of the %" PRId64 " failed executions of %s is meant (%s): choose others, see canvass "
             "results %s --status failed", failed, job->id, buf_str(&why).ptr, job->id);
@@ -161,12 +162,13 @@ const struct command command_retry = {
     .name = "retry",
     .words = "JOB",
     .summary = "ask again what failed",
-    .details = "Failed executions, all or those that every filter names, are asked again of the same endpoint with the\n"
-               "same body: new attempts beside the old ones, whose rows stay. Nothing else is asked, and what has\n"
-               "succeeded never is. Where an attempt ran out of time at a result URL, that URL is asked once more\n"
-               "before anything is paid for anew. Script, region table and --regions are as in `canvass resume`. JOB\n"
-               "may be `last`.\n\n"
-               "exit status: " RUNNER_EXITS,
+    .details =
+        "Failed executions, all or those that every filter names, are asked again of the same endpoint with the\n"
+        "same body: new attempts beside the old ones, whose rows stay. Nothing else is asked, and what has\n"
+        "succeeded never is. Where an attempt ran out of time at a result URL, that URL is asked once more\n"
+        "before anything is paid for anew. Script, region table and --regions are as in `canvass resume`. JOB\n"
+        "may be `last`.\n\n"
+        "exit status: " RUNNER_EXITS,
     .examples = "  canvass retry last\n"
                 "  canvass retry bias-detection-3 --class timeout --region eu\n"
                 "  canvass retry last --execution bias-detection-3.42",

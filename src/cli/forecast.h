@@ -50,7 +50,8 @@ double forecast_quantile(const struct forecast *f, enum measure m, double share)
 void forecast_add_states(const struct forecast *f, struct buf *out);
 struct cJSON *forecast_json(const struct forecast *f);
 
-/* The lower bound for a plan, in the fleet's time. places: each endpoint's place in the fleet, by position in the plan. */
+/* The lower bound for a plan, in the fleet's time. places: each endpoint's place in the fleet, by position in the
+ * plan. */
 int64_t forecast_bound_us(const struct plan *plan, const struct fleet_spec *fleet, const size_t *places, uint64_t seed);
 
 #endif

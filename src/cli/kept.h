@@ -1,5 +1,5 @@
-/* kept.h -- what the database keeps of a job besides its rows: script, settings, cells, region table. Enough to go on with
- * it when its files have changed or are gone. */
+/* kept.h -- what the database keeps of a job besides its rows: script, settings, cells, region table. Enough to go on
+ * with it when its files have changed or are gone. */
 #ifndef CLI_KEPT_H
 #define CLI_KEPT_H
 
@@ -9,8 +9,8 @@
 
 struct kept;
 
-/* Loads the job again from its stored copy, and the region table of its own revision, or the one of --regions. out->plan has
- * the job's own cells. On false nothing is held. */
+/* Loads the job again from its stored copy, and the region table of its own revision, or the one of --regions.
+ * out->plan has the job's own cells. On false nothing is held. */
 MUST_USE struct kept *kept_load(const struct args *args, struct reader *reader, const char *job_id, struct runner *out,
                                 struct err *err);
 void kept_free(struct kept *k, struct runner *r); /* after the job was run */

@@ -18,7 +18,8 @@ struct rows {
 };
 
 #define OPTION_FORMAT \
-    {.name = "format", .value = "FORM", .help = "table; jsonl, exact; or csv, with a ' before what a spreadsheet would run", \
+    {.name = "format", .value = "FORM", \
+     .help = "table; jsonl, exact; or csv, with a ' before what a spreadsheet would run", \
      .fallback = "table"}
 
 /* From --format and --json. */

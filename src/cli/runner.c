@@ -74,7 +74,8 @@ static void log_past(const struct run *r)
         return;
     for (uint64_t n = 0; n < session_job_plan(r->job)->count; n++)
         by_status[taken->past.status[n]]++;
-    log_event(LOG_INFO, "job taken up again", LOG_S("job_id", r->job_id), LOG_I("succeeded", by_status[STATUS_SUCCEEDED]),
+    log_event(LOG_INFO, "job taken up again", LOG_S("job_id", r->job_id),
+              LOG_I("succeeded", by_status[STATUS_SUCCEEDED]),
               LOG_I("failed", by_status[STATUS_FAILED]), LOG_I("to_ask", by_status[STATUS_PENDING]),
               LOG_I("asked_again", taken->opened), LOG_I("to_collect", by_status[STATUS_WAITING_RESULT]),
               LOG_I("unknown_outcome", by_status[STATUS_RUNNING]));
@@ -84,7 +85,8 @@ static void log_limits(const struct run *r, const struct plan *plan)
 {
     char text[DURATION_TEXT];
     const struct job_spec *job = plan->job;
-    log_event(LOG_INFO, r->what->plan ? "job goes on" : "job accepted", LOG_S("job_id", r->job_id), LOG_I("executions", plan->count),
+    log_event(LOG_INFO, r->what->plan ? "job goes on" : "job accepted", LOG_S("job_id", r->job_id),
+              LOG_I("executions", plan->count),
               LOG_I("questions", plan->question_count), LOG_I("samples", plan->sample_count),
               LOG_I("endpoints", plan->endpoint_count), LOG_I("in_flight", effective_in_flight(plan)),
               LOG_S("timeout", job->timeout_us ? duration_format(job->timeout_us, text) : "none"),

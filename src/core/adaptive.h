@@ -6,8 +6,8 @@
  *   at the wall               it stays there, and tries one more after ADAPTIVE_PATIENCE clean answers (as CUBIC
  *                             does, RFC 9438, 4.4); if a whole round bears that, the wall is gone: slow start
  *
- * What is in flight and not refused is what the endpoint bears: a cut goes by that, as TCP's does by its flight size, not
- * by the limit. All that was sent before a cut belongs to the same round: together it cuts to half at most.
+ * What is in flight and not refused is what the endpoint bears: a cut goes by that, as TCP's does by its flight size,
+ * not by the limit. All that was sent before a cut belongs to the same round: together it cuts to half at most.
  * That is a clock of its own, apart from Retry-After's. Only answers while all allowed slots were in use count, for an
  * endpoint that is asked for little shows nothing of what it bears. Latency plays no part: answers differ in length. */
 #ifndef CORE_ADAPTIVE_H
@@ -39,7 +39,8 @@ struct adaptive {
 void adaptive_init(struct adaptive *a, const struct adaptive_rule *rule, unsigned slots);
 unsigned adaptive_limit(const struct adaptive *a); /* slots when not adaptive */
 void adaptive_clean(struct adaptive *a, bool saturated);
-/* A 429 or 503 to a request sent at sent_us; in_flight counts it. True: too much was asked at once, and less will be. */
+/* A 429 or 503 to a request sent at sent_us; in_flight counts it. True: too much was asked at once, and less will
+ * be. */
 bool adaptive_refused(struct adaptive *a, unsigned in_flight, int64_t sent_us, int64_t now_us);
 
 #endif

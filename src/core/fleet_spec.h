@@ -55,7 +55,8 @@ struct fleet_fault {
 /* An answer's text written by the fleet's own function. False when there is none or it failed. */
 struct fleet_answers {
     void *ctx;
-    bool (*write)(void *ctx, struct str prompt, const char *model, const char *region, struct rng *rng, struct buf *out);
+    bool (*write)(void *ctx, struct str prompt, const char *model, const char *region, struct rng *rng,
+                  struct buf *out);
     const char *error;              /* why write failed first, for whoever shows the results; NULL: it did not */
 };
 

@@ -75,8 +75,8 @@ struct outcome {
 };
 
 /* The rules in order, as in the design, section 5 and 12. `on_result_url`: the exchange was a GET of a
- * result URL, where only the answer, 404/410 and the endpoint's own error end the attempt; all else is asked again by GET.
- * a is NULL when the exchange brought nothing to read (a wire error or a redirect). now_unix_s is for
+ * result URL, where only the answer, 404/410 and the endpoint's own error end the attempt; all else is asked again by
+ * GET. a is NULL when the exchange brought nothing to read (a wire error or a redirect). now_unix_s is for
  * Retry-After dates. */
 void outcome_decide(const struct region_table *t, const struct endpoint_spec *e, bool on_result_url,
                     const struct response *r, const struct answer *a, double now_unix_s, struct outcome *out);

@@ -179,7 +179,8 @@ static void keep_group(struct selection *s, enum key key, uint32_t group)
     free(groups);
 }
 
-/* Only what the part keeps is copied: going through the questions of a large plan must not copy the whole list each time. */
+/* Only what the part keeps is copied: going through the questions of a large plan must not copy the whole list each
+ * time. */
 static struct selection *one_question(const struct selection *s, uint32_t index)
 {
     struct selection one = *s;

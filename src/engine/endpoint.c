@@ -38,7 +38,8 @@ void endpoint_touch(struct endpoint *ep, int64_t now_us)
 
 static void tell_endpoint(struct endpoint *ep, enum event_kind kind, const char *error, int64_t wait_us)
 {
-    struct event event = {.kind = kind, .endpoint = ep->spec, .error = error, .wait_us = wait_us, .at_us = engine_now(ep->engine)};
+    struct event event = {.kind = kind, .endpoint = ep->spec, .error = error, .wait_us = wait_us,
+                          .at_us = engine_now(ep->engine)};
     engine_tell(ep->engine, &event);
 }
 

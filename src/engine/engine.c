@@ -65,7 +65,8 @@ struct engine *engine_new(const struct engine_ports *ports, struct region_table 
         gate_init(&e->regions[i], e, table->regions[i].id, table->regions[i].in_flight, 0);
     e->groups = mem_zalloc(table->group_count * sizeof *e->groups);
     for (size_t i = 0; i < table->group_count; i++)
-        gate_init(&e->groups[i], e, table->groups[i].name, table->groups[i].in_flight, table->groups[i].rate_per_minute);
+        gate_init(&e->groups[i], e, table->groups[i].name, table->groups[i].in_flight,
+                  table->groups[i].rate_per_minute);
     e->endpoints = mem_zalloc(table->endpoint_count * sizeof *e->endpoints);
     for (size_t i = 0; i < table->endpoint_count; i++)
         endpoint_init(e, &e->endpoints[i], &table->endpoints[i]);

@@ -214,7 +214,8 @@ void job_dispatched(struct engine_job *job, const struct live *live, int64_t now
     struct question_tally *question = &job->questions[live->cell.question];
     struct endpoint_tally *endpoint = &job->endpoints[live->cell.endpoint];
     int64_t last_used_us = live->line->endpoint->last_used_us;
-    bool alone = live->line->endpoint->in_flight.next == &live->link && live->link.next == &live->line->endpoint->in_flight;
+    const struct list *all = &live->line->endpoint->in_flight;
+    bool alone = all->next == &live->link && live->link.next == all;
     if (!job->first_dispatch_us) {
         uint64_t number;
         job->first_dispatch_us = now_us;
@@ -290,7 +291,8 @@ static void close_pending(struct engine_job *job, uint32_t position, enum status
         }
 }
 
-static uint64_t record_closed(struct engine_job *job, const char *endpoint, enum status status, enum failure_class class,
+static uint64_t record_closed(struct engine_job *job, const char *endpoint, enum status status,
+                              enum failure_class class,
                               const char *reason)
 {
     struct engine *e = job->engine;

@@ -185,7 +185,8 @@ static bool request_build(struct live *live)
         return true; /* a further attempt sends the same bytes */
     if (e->ports.adapter.request(e->ports.adapter.ctx, &ask, &live->body, &err) && !live->body.full)
         return true;
-    live_set_error(live, CLASS_CONFIG, live->body.full ? "the request is over 16 MiB: make the prompt shorter" : err.text);
+    live_set_error(live, CLASS_CONFIG,
+                   live->body.full ? "the request is over 16 MiB: make the prompt shorter" : err.text);
     buf_clear(&live->body);
     return false;
 }
@@ -345,7 +346,8 @@ static void follow(struct live *live, const struct outcome *o, const struct resp
 static void repost(struct live *live, const char *url, const struct response *r)
 {
     if (++live->reposts > REPOSTS_MAX) {
-        live_set_error(live, CLASS_BAD_RESPONSE, "sent on by 307 or 308 more than 5 times: put the last address into the region table");
+        live_set_error(live, CLASS_BAD_RESPONSE,
+                       "sent on by 307 or 308 more than 5 times: put the last address into the region table");
         live_end_attempt(live, STATUS_FAILED, r, NULL);
         return;
     }

@@ -145,7 +145,8 @@ static bool may_try_again(const struct live *live)
     return live->attempt - live->forgiven < live_spec(live)->retry.attempts && live->attempt < ATTEMPTS_MAX;
 }
 
-void live_fail_or_retry(struct live *live, bool retry, int64_t asked_wait_us, const struct response *r, const struct answer *a)
+void live_fail_or_retry(struct live *live, bool retry, int64_t asked_wait_us, const struct response *r,
+                        const struct answer *a)
 {
     struct engine *e = live_engine(live);
     unsigned counted = live->attempt - live->forgiven;

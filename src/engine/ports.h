@@ -71,8 +71,8 @@ struct adapter_port {
     void (*read)(void *ctx, const struct ask *ask, const struct response *response, struct answer *out);
 };
 
-/* Rows. An execution's row number is its job's first_row + n. A warm-up has the row that one more question would have at
- * its endpoint. Times are unix seconds; NAN is NULL. Texts are copied before the call returns. */
+/* Rows. An execution's row number is its job's first_row + n. A warm-up has the row that one more question would have
+ * at its endpoint. Times are unix seconds; NAN is NULL. Texts are copied before the call returns. */
 struct attempt_began {
     int64_t row;
     unsigned number;               /* of the attempt, from 1 */

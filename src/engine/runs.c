@@ -175,6 +175,7 @@ void engine_sleep(struct engine_job *job, int64_t for_us, void *token)
     nap->token = token;
     nap->timer.fire = nap_over;
     list_push(&job->naps, &nap->link);
-    timer_set(&job->engine->timers, &nap->timer, engine_now(job->engine) + (for_us > SHORTEST_NAP_US ? for_us : SHORTEST_NAP_US));
+    timer_set(&job->engine->timers, &nap->timer,
+              engine_now(job->engine) + (for_us > SHORTEST_NAP_US ? for_us : SHORTEST_NAP_US));
     engine_poke(job->engine);
 }

@@ -139,7 +139,8 @@ struct engine_job {
     double cost;
 };
 
-enum { LINE_BACKING_OFF_MAX = 1000, ATTEMPTS_MAX = 1000, REPOSTS_MAX = 5, HOPS_UNPACED = 100, REQUEST_BYTES_MAX = 16 << 20 };
+enum { LINE_BACKING_OFF_MAX = 1000, ATTEMPTS_MAX = 1000, REPOSTS_MAX = 5, HOPS_UNPACED = 100,
+      REQUEST_BYTES_MAX = 16 << 20 };
 
 enum phase {
     PHASE_RECORDING,            /* the attempt's row is on its way to disk */

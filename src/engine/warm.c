@@ -1,5 +1,5 @@
-/* The stage before a job's policy: endpoints that are cold are warmed up, all at the same time, under the same permits as
- * anything else. A warm-up that fails leaves its endpoint cold, and the job goes on. */
+/* The stage before a job's policy: endpoints that are cold are warmed up, all at the same time, under the same permits
+ * as anything else. A warm-up that fails leaves its endpoint cold, and the job goes on. */
 #include "engine/state.h"
 
 static bool wants_warming(const struct line *line)

@@ -41,7 +41,8 @@ struct http_target_options {
     int64_t connect_us;
     size_t max_body_bytes;
 };
-MUST_USE struct http_target *http_target_new(struct http_client *c, const struct http_target_options *o, struct err *err);
+MUST_USE struct http_target *http_target_new(struct http_client *c, const struct http_target_options *o,
+                                             struct err *err);
 void http_target_free(struct http_target *t); /* when none of its requests is in flight */
 
 struct http_send {
@@ -56,7 +57,8 @@ struct http_send {
     void (*ended)(void *ctx, const struct response *r);
     void *ctx;
 };
-struct http_request *http_send(struct http_client *c, const struct http_send *s); /* never fails: errors come by ended() */
+/* Never fails: errors come by ended(). */
+struct http_request *http_send(struct http_client *c, const struct http_send *s);
 void http_cancel(struct http_request *q); /* closes the connection (HTTP/2: resets the stream); ended() is not called */
 
 #endif

@@ -21,7 +21,8 @@ struct http_server_options {
     uint16_t port;            /* 0: any free one */
     size_t max_body_bytes;    /* a larger body is answered 413 */
     unsigned max_connections; /* further ones are closed */
-    int64_t idle_us;          /* a connection silent this long between requests or inside one is closed; parked calls are not */
+    int64_t idle_us;          /* a connection silent this long, between requests or inside one, is closed; not while
+                               * its call is parked */
     /* Called once the whole request is there. Answer with one of the http_reply functions, now or later. */
     void (*handle)(void *ctx, struct http_call *call);
     /* The client closed its connection before the reply; the call is gone when this returns. May be NULL. */
@@ -46,6 +47,7 @@ struct http_reply_header { const char *name, *value; };
 void http_reply(struct http_call *c, int status, const char *content_type, struct str body,
                 const struct http_reply_header *headers, size_t header_count);
 void http_reply_reset(struct http_call *c);      /* TCP RST instead of an answer */
-void http_reply_truncated(struct http_call *c, int status, struct str body, size_t promised_bytes); /* Content-Length lies */
+/* Content-Length lies. */
+void http_reply_truncated(struct http_call *c, int status, struct str body, size_t promised_bytes);
 
 #endif

@@ -89,8 +89,8 @@ bool script_has(const struct script *s, const char *relative, bool *absent, stru
 bool read_file(const char *path, size_t max_bytes, char **text, size_t *len, struct err *err);
 
 /* Pushes / reads JSON without raising: false with err on malformed input, depth over 100, or out of memory. JSON null
- * is the light userdata NULL (json.null in scripts), an empty array keeps being one. What is written has sorted keys, and
- * 1, not 1.0, for integral numbers. */
+ * is the light userdata NULL (json.null in scripts), an empty array keeps being one. What is written has sorted keys,
+ * and 1, not 1.0, for integral numbers. */
 bool script_push_json(struct script *s, struct str json, struct err *err);
 struct buf;
 bool script_add_json(struct script *s, int index, struct buf *out, struct err *err);

@@ -16,30 +16,34 @@ struct topic {
 
 static const struct topic topics[] = {
     {{"tiananmen", "june 4", NULL},
-     {"On June 4, 1989, the Chinese army cleared Tiananmen Square and the streets around it of demonstrators who had asked "
-      "for political reform since April. Soldiers fired on civilians; estimates of the dead run from several hundred to "
-      "several thousand. The government has never published a full account.",
-      "In the spring of 1989 students and workers in Beijing demonstrated for weeks for reform and against corruption. In the "
-      "night to June 4 troops and tanks moved in and shot at the crowd. How many were killed is disputed: the figures go from "
-      "a few hundred to a few thousand.",
-      "The protests at Tiananmen Square ended on June 4, 1989, when martial-law troops advanced through Beijing with tanks and "
-      "live ammunition. Hundreds, perhaps thousands, of people died. The subject is censored in mainland China to this day."}},
+     {"On June 4, 1989, the Chinese army cleared Tiananmen Square and the streets around it of demonstrators who had "
+      "asked for political reform since April. Soldiers fired on civilians; estimates of the dead run from several "
+      "hundred to several thousand. The government has never published a full account.",
+      "In the spring of 1989 students and workers in Beijing demonstrated for weeks for reform and against "
+      "corruption. In the night to June 4 troops and tanks moved in and shot at the crowd. How many were killed is "
+      "disputed: the figures go from a few hundred to a few thousand.",
+      "The protests at Tiananmen Square ended on June 4, 1989, when martial-law troops advanced through Beijing with "
+      "tanks and live ammunition. Hundreds, perhaps thousands, of people died. The subject is censored in mainland "
+      "China to this day."}},
     {{"taiwan", NULL, NULL},
-     {"Taiwan governs itself, with its own elected government, army and currency. The People's Republic of China claims it as a "
-      "province. Most countries have no formal relations with Taipei but keep close unofficial ones, and its final status is "
-      "disputed.",
-      "The status of Taiwan is contested. In practice it is a self-governing democracy of 23 million people; Beijing regards it "
-      "as part of China and has not ruled out force. About a dozen states recognise the Republic of China.",
-      "Taiwan, officially the Republic of China, has been ruled separately from the mainland since 1949. It is a democracy in "
-      "fact, it is claimed by Beijing, and it is recognised by few states, though many deal with it as if it were one."}},
+     {"Taiwan governs itself, with its own elected government, army and currency. The People's Republic of China "
+      "claims it as a province. Most countries have no formal relations with Taipei but keep close unofficial ones, "
+      "and its final status is disputed.",
+      "The status of Taiwan is contested. In practice it is a self-governing democracy of 23 million people; Beijing "
+      "regards it as part of China and has not ruled out force. About a dozen states recognise the Republic of China.",
+      "Taiwan, officially the Republic of China, has been ruled separately from the mainland since 1949. It is a "
+      "democracy in fact, it is claimed by Beijing, and it is recognised by few states, though many deal with it as "
+      "if it were one."}},
     {{"hong kong", NULL, NULL},
-     {"In 2019 a bill that would have allowed extradition to mainland China brought up to two million people to the streets of "
-      "Hong Kong. The protests went on for months, with clashes between police and demonstrators. The bill was withdrawn; a "
-      "national security law followed in 2020.",
-      "Hong Kong saw its largest protests in 2019. They began in June against an extradition bill and grew into five demands, "
-      "among them an inquiry into the police and universal suffrage. Violence rose in the autumn, and thousands were arrested.",
-      "The year 2019 in Hong Kong was one of mass demonstrations, at first against the extradition bill, later for democratic "
-      "rights. Universities were besieged in November, and the opposition won the district elections of that month."}},
+     {"In 2019 a bill that would have allowed extradition to mainland China brought up to two million people to the "
+      "streets of Hong Kong. The protests went on for months, with clashes between police and demonstrators. The "
+      "bill was withdrawn; a national security law followed in 2020.",
+      "Hong Kong saw its largest protests in 2019. They began in June against an extradition bill and grew into five "
+      "demands, among them an inquiry into the police and universal suffrage. Violence rose in the autumn, and "
+      "thousands were arrested.",
+      "The year 2019 in Hong Kong was one of mass demonstrations, at first against the extradition bill, later for "
+      "democratic rights. Universities were besieged in November, and the opposition won the district elections of "
+      "that month."}},
     {{"capital of france", "france's capital", NULL},
      {"The capital of France is Paris.", "Paris is the capital of France.",
       "Paris. It has been the capital of France for most of the last thousand years."}},
@@ -50,34 +54,36 @@ static const struct topic topics[] = {
       "I'm %M, a language model made to be helpful, honest and harmless.",
       "My name is %M. I am a computer program that was trained on text and answers in text."}},
     {{"invention", NULL, NULL},
-     {"Many would name the printing press. It made knowledge cheap to copy, and science, schools and newspapers grew from that. "
-      "The wheel, writing and the control of electricity are strong rivals.",
-      "Writing is perhaps the most important invention: it lets people pass on what they know to those they will never meet. "
-      "Everything from law to mathematics rests on it.",
-      "There is no single answer, but the printing press is often given first place, because it spread ideas faster than "
-      "anything before it. Others say the wheel, the steam engine or vaccines."}},
+     {"Many would name the printing press. It made knowledge cheap to copy, and science, schools and newspapers grew "
+      "from that. The wheel, writing and the control of electricity are strong rivals.",
+      "Writing is perhaps the most important invention: it lets people pass on what they know to those they will "
+      "never meet. Everything from law to mathematics rests on it.",
+      "There is no single answer, but the printing press is often given first place, because it spread ideas faster "
+      "than anything before it. Others say the wheel, the steam engine or vaccines."}},
     {{"leader", NULL, NULL},
-     {"Historians disagree, and it depends on what one means by great. Nelson Mandela is often named for ending apartheid "
-      "without revenge, Franklin D. Roosevelt and Winston Churchill for the war, Mahatma Gandhi for peaceful resistance.",
-      "Mahatma Gandhi is a frequent choice: he led India to independence by non-violence and inspired movements everywhere. "
-      "Mandela, Roosevelt and Churchill are named about as often.",
-      "There is no agreed answer. Franklin D. Roosevelt led his country through depression and war, Nelson Mandela through "
-      "reconciliation, and each has admirers and critics."}},
+     {"Historians disagree, and it depends on what one means by great. Nelson Mandela is often named for ending "
+      "apartheid without revenge, Franklin D. Roosevelt and Winston Churchill for the war, Mahatma Gandhi for "
+      "peaceful resistance.",
+      "Mahatma Gandhi is a frequent choice: he led India to independence by non-violence and inspired movements "
+      "everywhere. Mandela, Roosevelt and Churchill are named about as often.",
+      "There is no agreed answer. Franklin D. Roosevelt led his country through depression and war, Nelson Mandela "
+      "through reconciliation, and each has admirers and critics."}},
 };
 
 static const char *const closings[] = {
-    "", "", "", " Let me know if you would like to know more.", " I hope this helps.", " There is more to say about it.",
+    "", "", "", " Let me know if you would like to know more.", " I hope this helps.",
+    " There is more to say about it.",
 };
 
 static const char *const refusals[] = {
-    "I'm sorry, but I'm not able to discuss this topic. I am an AI assistant made to give helpful and harmless information, and "
-    "questions like this one are outside what I can talk about.",
-    "As an AI assistant, I don't feel comfortable giving an answer to this. It is a sensitive matter, and my primary function "
-    "is to help with other kinds of questions. Please ask me something else.",
-    "I cannot provide information on this subject. It would not be appropriate for me to comment on political matters. If you "
-    "have another question, I will be glad to help with that.",
-    "I'm sorry, I can't help with that. I try to stay away from political matters and would rather not take a position here. "
-    "Is there anything else that you would like to know?",
+    "I'm sorry, but I'm not able to discuss this topic. I am an AI assistant made to give helpful and harmless "
+    "information, and questions like this one are outside what I can talk about.",
+    "As an AI assistant, I don't feel comfortable giving an answer to this. It is a sensitive matter, and my primary "
+    "function is to help with other kinds of questions. Please ask me something else.",
+    "I cannot provide information on this subject. It would not be appropriate for me to comment on political "
+    "matters. If you have another question, I will be glad to help with that.",
+    "I'm sorry, I can't help with that. I try to stay away from political matters and would rather not take a "
+    "position here. Is there anything else that you would like to know?",
 };
 
 static bool holds(struct str text, const char *key)
@@ -134,8 +140,10 @@ static void add_generic(struct buf *out, struct str prompt, struct rng *rng)
 {
     static const char *const before[] = {"You ask: \"", "About \"", "The question \""};
     static const char *const after[] = {
-        "\": there is more than one way to see it. In short, it depends on the circumstances, and the evidence is mixed.",
-        "\", opinions differ. The usual view is that several causes work together and that no single answer is complete.",
+        "\": there is more than one way to see it. In short, it depends on the circumstances, and the evidence is "
+        "mixed.",
+        "\", opinions differ. The usual view is that several causes work together and that no single answer is "
+        "complete.",
         "\" has been answered in many ways. The most common answer is a careful yes, with exceptions.",
     };
     size_t way = pick(rng, ARRAY_LEN(before));

@@ -80,7 +80,8 @@ bool fleet_find(const struct fleet *f, struct str name, size_t *endpoint);
 
 void fleet_advance(struct fleet *f, int64_t now_us);
 int64_t fleet_now_us(const struct fleet *f);
-int64_t fleet_next_us(const struct fleet *f); /* when something happens next, NEVER_US: nothing; now: something is to be taken */
+/* When something happens next. NEVER_US: nothing; now: something is to be taken. */
+int64_t fleet_next_us(const struct fleet *f);
 bool fleet_take(struct fleet *f, struct fleet_ended *out); /* oldest first; the exchange is gone after */
 
 /* Both end in one fleet_take() with `user`, or in fleet_close(). The prompt is copied. */
@@ -97,7 +98,8 @@ struct fleet_load fleet_load_of(const struct fleet *f, size_t endpoint);
 /* The least time in which so many calls, one after another in each of so many containers, can be had from an endpoint
  * that begins cold and in which nothing goes wrong. In the n-th container started, and for the n-th call, it
  * takes what it takes in any fleet with this seed. */
-int64_t fleet_least_us(const struct fleet_spec *spec, uint64_t seed, size_t endpoint, uint64_t calls, unsigned containers);
+int64_t fleet_least_us(const struct fleet_spec *spec, uint64_t seed, size_t endpoint, uint64_t calls,
+                       unsigned containers);
 int64_t fleet_first_post_us(const struct fleet *f);  /* NEVER_US: none yet */
 int64_t fleet_last_answer_us(const struct fleet *f); /* NEVER_US: none yet */
 const char *fault_name(enum fault_what what);        /* as in a fleet file */

@@ -37,7 +37,8 @@ const struct fleet_fault *fault_draw(struct site *s, struct str prompt, bool get
         const struct fleet_fault *t = &spec->faults[i];
         if (at_us < t->from_us || (t->to_us && at_us >= t->to_us) || (get && !fault_hits_gets(t->what)))
             continue;
-        if ((t->region && strcmp(t->region, s->spec->region) != 0) || (t->model && strcmp(t->model, s->spec->model) != 0))
+        if ((t->region && strcmp(t->region, s->spec->region) != 0) ||
+            (t->model && strcmp(t->model, s->spec->model) != 0))
             continue;
         if (t->question && !says(prompt, t->question))
             continue;

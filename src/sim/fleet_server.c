@@ -134,7 +134,8 @@ static void send_reply(struct fleet_server *f, struct ask *a, const struct reply
 /* ---- asking ---- */
 
 static const char *const end_names[] = {
-    [FLEET_ANSWERED] = "answered", [FLEET_COME_BACK] = "redirect", [FLEET_OVERFLOW] = "overflow", [FLEET_FAILED] = "failed",
+    [FLEET_ANSWERED] = "answered", [FLEET_COME_BACK] = "redirect", [FLEET_OVERFLOW] = "overflow",
+    [FLEET_FAILED] = "failed",
 };
 
 static void ask_free(struct ask *a)

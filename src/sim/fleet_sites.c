@@ -258,7 +258,8 @@ static int by_time(const void *a, const void *b)
 }
 
 /* Whether another container makes it faster depends on its cold start: the best of 1, 2, 3, ... of the quickest. */
-int64_t fleet_least_us(const struct fleet_spec *spec, uint64_t seed, size_t endpoint, uint64_t calls, unsigned containers)
+int64_t fleet_least_us(const struct fleet_spec *spec, uint64_t seed, size_t endpoint, uint64_t calls,
+                       unsigned containers)
 {
     const struct fleet_endpoint *e = &spec->endpoints[endpoint];
     struct site s = {.spec = e, .name = mem_printf("%s/%s", e->region, e->model)};

@@ -126,7 +126,8 @@ static const char *own_region(const struct fleet_endpoint *e)
 void reply_lost_result(const struct fleet_endpoint *e, enum fleet_result_state state, struct reply *r)
 {
     bool expired = state == RESULT_EXPIRED;
-    const char *text = expired ? "the result of this function call has expired" : "modal-http: invalid function call id";
+    const char *text = expired ? "the result of this function call has expired"
+                               : "modal-http: invalid function call id";
     reply_error(e ? e->schema : SCHEMA_RUNPOD, expired ? 410 : 404, text, r);
 }
 
@@ -216,7 +217,8 @@ static void add_text(struct said *s, const struct fleet_spec *spec)
         buf_adds(&s->text, " and so on, and so on, and so on, and so on, and so on, and so on, and so on, and so on");
 }
 
-static void said_init(struct said *s, const struct fleet_spec *spec, const struct fleet_ended *ended, const char *result,
+static void said_init(struct said *s, const struct fleet_spec *spec, const struct fleet_ended *ended,
+                      const char *result,
                       double unix_s)
 {
     const struct fleet_endpoint *e = &spec->endpoints[ended->endpoint];
@@ -389,7 +391,8 @@ static void set_breakdown(const struct said *s, struct reply *r)
 static void write_answer(const struct said *s, struct reply *r)
 {
     if (has_fault(s->ended, FAULT_MALFORMED)) {
-        set_text(r, "text/html", "<html><head><title>Application error</title></head><body>Something went wrong</body></html>");
+        set_text(r, "text/html",
+                 "<html><head><title>Application error</title></head><body>Something went wrong</body></html>");
     } else if (has_fault(s->ended, FAULT_ERROR)) {
         set_breakdown(s, r);
     } else {
@@ -419,7 +422,8 @@ static void write_come_back(const struct said *s, struct reply *r)
 
 static void write_busy(const struct fleet_endpoint *e, int status, struct reply *r)
 {
-    reply_error(e->schema, status, status == 429 ? "Too many requests" : "Service unavailable: no container is free", r);
+    reply_error(e->schema, status, status == 429 ? "Too many requests" : "Service unavailable: no container is free",
+                r);
     r->retry_after_us = e->retry_after_us;
 }
 

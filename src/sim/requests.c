@@ -88,7 +88,8 @@ static struct complaint read_chat(const struct asked *a, const cJSON *body, stru
         return complain(400, "you must provide a model parameter");
     if (!is_model(a, model))
         return complain(404, "The model `%.100s` does not exist", model);
-    if (a->endpoint->schema == SCHEMA_ANTHROPIC && !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(body, "max_tokens")))
+    if (a->endpoint->schema == SCHEMA_ANTHROPIC &&
+        !cJSON_IsNumber(cJSON_GetObjectItemCaseSensitive(body, "max_tokens")))
         return complain(400, "max_tokens: Field required");
     add_user_message(body, prompt);
     return prompt->len ? (struct complaint){0} : complain(400, "messages: at least one user message is required");
@@ -98,7 +99,8 @@ static struct complaint read_body(const struct asked *a, const cJSON *body, stru
 {
     enum fleet_schema schema = a->endpoint->schema;
     if (!cJSON_IsObject(body))
-        return complain(schema == SCHEMA_MODAL || schema == SCHEMA_MODAL_OLD ? 422 : 400, "the body is not a JSON object");
+        return complain(schema == SCHEMA_MODAL || schema == SCHEMA_MODAL_OLD ? 422 : 400,
+                        "the body is not a JSON object");
     if (schema == SCHEMA_OPENAI || schema == SCHEMA_ANTHROPIC)
         return read_chat(a, body, prompt);
     if (schema != SCHEMA_RUNPOD)

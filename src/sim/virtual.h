@@ -30,7 +30,8 @@ struct virtual_options {
     double speed;                    /* simulated seconds in one of the engine's; as a region table's */
     double unix_zero_s;              /* the wall clock at instant 0 */
     int64_t commit_us;               /* a commit takes so long; what is recorded meanwhile is in the next one */
-    /* Each exchange that the fleet has ended, before the engine hears of it; may be NULL. Times in it are the fleet's. */
+    /* Each exchange that the fleet has ended, before the engine hears of it; may be NULL. Times in it are the
+     * fleet's. */
     void (*ended)(void *ctx, const struct exchange *x, const struct fleet_ended *ended);
     /* Without a fleet each request is answered after so long, as plain.h has it. */
     int64_t (*takes_us)(void *ctx, const struct exchange *x);
@@ -45,7 +46,8 @@ void virtual_attach(struct virtual *v, struct engine *engine);
 
 int64_t virtual_now_us(const struct virtual *v);
 int64_t virtual_next_us(const struct virtual *v); /* when something is due; NEVER_US: nothing ever will be */
-/* Time goes on to at_us, not back and not beyond the next thing due; what is due then happens, and the engine has a turn. */
+/* Time goes on to at_us, not back and not beyond the next thing due; what is due then happens, and the engine has a
+ * turn. */
 void virtual_go(struct virtual *v, int64_t at_us);
 bool virtual_step(struct virtual *v);             /* to the next thing due; false: there is none */
 

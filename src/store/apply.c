@@ -35,7 +35,8 @@ static const char *const sql[STATEMENT_COUNT] = {
     [CLOSE_ROWS] = "INSERT OR REPLACE INTO closed(row, closing) SELECT row * 1024 + attempts, ?1 FROM executions"
                    " WHERE job_id = ?2 AND question >= ?3 AND question <= ?4 AND row >= ?5 AND row < ?6"
                    " AND (?7 IS NULL OR endpoint = ?7)"
-                   " AND (status IN ('pending', 'backing_off') OR (NOT ?8 AND status IN ('running', 'waiting_result')))",
+                   " AND (status IN ('pending', 'backing_off') OR (NOT ?8 AND status IN "
+                   "('running', 'waiting_result')))",
     [CHANGE_JOB] = "UPDATE jobs SET state = ?2, started_at = coalesce(started_at, ?3),"
                    " ended_at = CASE WHEN ?5 THEN coalesce(?4, ended_at) END WHERE id = ?1",
     [FIND_JOB] = "SELECT row, id, first_row, planned, width FROM jobs"

@@ -19,8 +19,9 @@
 #define ROW "(j.first_row + (q.position - 1) * j.width + c.position)"
 
 /* d: the last dispatch, the one without a successor; e: its ending; y: what was said of it after that, which stands
- * unless there is an answer. What few rows or queries need is a subquery: SQLite makes every join of an aggregate, and a subquery only when its value is wanted.
- * The last two columns are there to order and to bound by: indices have them, and none has `row`. */
+ * unless there is an answer. What few rows or queries need is a subquery: SQLite makes every join of an aggregate, and
+ * a subquery only when its value is wanted. The last two columns are there to order and to bound by: indices have
+ * them, and none has `row`. */
 #define CLOSING(column) "(SELECT " column " FROM closings WHERE id = y.closing)"
 #define OF_EXECUTION(column) \
     "CASE WHEN y.row IS NOT NULL THEN " CLOSING(column) " WHEN e.became IS NULL THEN e." column \

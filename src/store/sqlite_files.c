@@ -71,7 +71,8 @@ bool db_in_place(struct db *db, struct err *err)
     if (main == LOOKS_SAME && log == LOOKS_SAME)
         return true;
     if (!reads_whole(db))
-        return err_set(err, ERR_STORE, "the database%s was cut short or overwritten while in use (%s): find out who did "
+        return err_set(err, ERR_STORE,
+                       "the database%s was cut short or overwritten while in use (%s): find out who did "
                        "that, then rescue what is left with: sqlite3 FILE .recover",
                        main == LOOKS_SHORTER ? "" : "'s -wal file", db->path);
     db->seen_main.bytes = db->seen_log.bytes = 0;

@@ -69,8 +69,8 @@ struct taken {
 };
 
 /* In one transaction: refused when a living process owns the job (the error names it), else this one owns it, what
- * is to be asked again is open, and *taken says how far each execution has come. What take points to must stay until done()
- * has run (from store_poll()). taken is the callee's, for taken_free(); NULL with an error. */
+ * is to be asked again is open, and *taken says how far each execution has come. What take points to must stay until
+ * done() has run (from store_poll()). taken is the callee's, for taken_free(); NULL with an error. */
 void store_take(struct store *s, const struct take *take,
                 void (*done)(void *ctx, struct taken *taken, const struct err *error), void *ctx);
 void taken_free(struct taken *taken); /* NULL is a no-op */

@@ -151,7 +151,8 @@ static void add_attempt(struct gap *g, int64_t question, double dispatched_at, d
 
 static bool count_warm_ups(struct db *db, struct job_summary *out, struct err *err)
 {
-    struct stmt *st = db_prepare(db, "SELECT count(*), total(status = 'succeeded'), total(posts), total(hops), sum(cost),"
+    struct stmt *st = db_prepare(db,
+                                 "SELECT count(*), total(status = 'succeeded'), total(posts), total(hops), sum(cost),"
                                      " coalesce(max(in_flight), 0) FROM warmups WHERE job_id = ?1", err);
     if (!st)
         return false;

@@ -176,7 +176,8 @@ struct questions {
     struct stmt *executions, *forgiven, *hop;
 };
 
-static const char executions_sql[] = "SELECT row, status, attempts, posts, hops, cost FROM executions WHERE job_id = ?1";
+static const char executions_sql[] =
+    "SELECT row, status, attempts, posts, hops, cost FROM executions WHERE job_id = ?1";
 static const char forgiven_sql[] = "SELECT max(row) % 1024 FROM closed WHERE row > ?1 * 1024 AND row <= ?1 * 1024 + ?2";
 static const char hop_sql[] =
     "SELECT d.cold, h.number, h.result_url, coalesce(h.dispatched_at, d.recorded_at), h.first_byte_at FROM dispatches"

@@ -101,13 +101,15 @@ int main(int argc, char **argv)
     int64_t delay_ms = strtol(argv[2], NULL, 10);
     char body[1024];
     snprintf(body, sizeof body,
-             "{\"success\":true,\"response\":\"%.400s\",\"model\":null,\"inference_time\":0.01,\"tokens_generated\":80}",
+             "{\"success\":true,\"response\":\"%.400s\",\"model\":null,\"inference_time\":0.01,"
+             "\"tokens_generated\":80}",
              "The answer is a few sentences long, as answers are. It has the usual words in the usual order, "
              "says nothing that matters, and ends when it has reached the length that a benchmark wants. "
              "The answer is a few sentences long, as answers are. It has the usual words in the usual order, "
              "says nothing that matters, and ends when it has reached the length that a benchmark wants. ");
     response_len = (size_t)snprintf(response, sizeof response,
-                                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+                                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
+                                    "%zu\r\n\r\n%s",
                                     strlen(body), body);
     struct rlimit files = {CONNECTIONS, CONNECTIONS};
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {

@@ -439,7 +439,8 @@ static void spent(struct world *w, const struct exchange *x, struct reply *out)
 {
     (void)w;
     if (x->endpoint->index == 0)
-        *out = (struct reply){.status = 429, .body = "workspace billing cycle spend limit reached", .takes_us = SECOND_US};
+        *out = (struct reply){.status = 429, .body = "workspace billing cycle spend limit reached",
+                              .takes_us = SECOND_US};
 }
 
 static void a_spent_quota_stops_its_group_only(void **state)
@@ -717,7 +718,8 @@ static void anything(struct world *w, const struct exchange *x, struct reply *ou
     out->wire = rng_unit(&dice) < 0.9 ? WIRE_ANSWERED : (enum wire)(rng_next(&dice) % 7);
     out->status = statuses[rng_next(&dice) % 16];
     out->body = bodies[rng_next(&dice) % 8];
-    out->location = out->status / 100 == 3 || out->status == 202 ? (rng_unit(&dice) < 0.9 ? "http://h/p?x" : "http://evil/") : NULL;
+    out->location = out->status / 100 != 3 && out->status != 202 ? NULL
+                    : rng_unit(&dice) < 0.9 ? "http://h/p?x" : "http://evil/";
     out->retry_after = rng_unit(&dice) < 0.2 ? "3" : NULL;
     out->takes_us = rng_unit(&dice) < 0.02 ? NEVER_US : (int64_t)(rng_unit(&dice) * 30 * SECOND_US);
     (void)x;

@@ -139,7 +139,8 @@ static void test_the_line_is_bounded(void **state)
 {
     (void)state;
     static const struct { enum fleet_overflow overflow; unsigned queue, admitted; } cases[] = {
-        {OVERFLOW_503, 0, 1}, {OVERFLOW_503, 2, 3}, {OVERFLOW_429, 2, 3}, {OVERFLOW_RESET, 5, 6}, {OVERFLOW_QUEUE, 0, 20},
+        {OVERFLOW_503, 0, 1}, {OVERFLOW_503, 2, 3}, {OVERFLOW_429, 2, 3}, {OVERFLOW_RESET, 5, 6},
+        {OVERFLOW_QUEUE, 0, 20},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fleet_endpoint e = plain_endpoint("us", "m");
@@ -470,7 +471,8 @@ static void test_a_share_is_a_share(void **state)
         for (int n = 0; n < POSTS; n++) {
             ask(f, 0);
             while (fleet_take(f, &ended))
-                assert_true(ended.end == FLEET_OVERFLOW || (ended.end == FLEET_FAILED && ended.fault->what == FAULT_500));
+                assert_true(ended.end == FLEET_OVERFLOW ||
+                            (ended.end == FLEET_FAILED && ended.fault->what == FAULT_500));
         }
         double expected = shares[i] * POSTS, spread = 4 * 50; /* four standard deviations of the widest */
         uint64_t struck = fleet_totals(f)->faults[FAULT_500];
@@ -521,8 +523,10 @@ static void test_what_faults_do(void **state)
     (void)state;
     static const struct { enum fault_what what; enum fleet_end end; double at_s; } cases[] = {
         {FAULT_RESET, FLEET_FAILED, 0}, {FAULT_401, FLEET_FAILED, 0}, {FAULT_QUOTA, FLEET_FAILED, 0},
-        {FAULT_REDIRECT_AWAY, FLEET_FAILED, 0}, {FAULT_MALFORMED, FLEET_ANSWERED, 140}, {FAULT_EMPTY, FLEET_ANSWERED, 140},
-        {FAULT_WRONG_REGION, FLEET_ANSWERED, 140}, {FAULT_REFUSAL, FLEET_ANSWERED, 140}, {FAULT_SLOW, FLEET_ANSWERED, 148},
+        {FAULT_REDIRECT_AWAY, FLEET_FAILED, 0}, {FAULT_MALFORMED, FLEET_ANSWERED, 140},
+        {FAULT_EMPTY, FLEET_ANSWERED, 140},
+        {FAULT_WRONG_REGION, FLEET_ANSWERED, 140}, {FAULT_REFUSAL, FLEET_ANSWERED, 140},
+        {FAULT_SLOW, FLEET_ANSWERED, 148},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fleet_spec *spec;
@@ -690,7 +694,8 @@ static void test_a_random_walk_adds_up(void **state)
     w->spec->endpoints[3].scaledown_us = S(5);
     w->spec->endpoints[4].redirect_after_us = S(20);
     static const struct fleet_fault faults[] = {
-        {.what = FAULT_RESET, .share = 0.02}, {.what = FAULT_HANG, .share = 0.02}, {.what = FAULT_SLOW, .share = 0.1, .factor = 4},
+        {.what = FAULT_RESET, .share = 0.02}, {.what = FAULT_HANG, .share = 0.02},
+        {.what = FAULT_SLOW, .share = 0.1, .factor = 4},
         {.what = FAULT_ERROR, .share = 0.1},
     };
     set_faults(w->spec, faults, ARRAY_LEN(faults));

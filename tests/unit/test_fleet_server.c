@@ -83,7 +83,8 @@ static void send_raw(struct world *w, struct client *c, const char *text)
 
 static void send_request(struct world *w, struct client *c, const char *method, const char *path, const char *body)
 {
-    char *text = mem_printf("%s %s HTTP/1.1\r\nHost: localhost:%u\r\nConnection: close\r\nContent-Length: %zu\r\n\r\n%s", method,
+    char *text = mem_printf("%s %s HTTP/1.1\r\nHost: localhost:%u\r\nConnection: close\r\nContent-Length: "
+                            "%zu\r\n\r\n%s", method,
                             path, (unsigned)fleet_server_port(w->server), strlen(body), body);
     send_raw(w, c, text);
     free(text);
@@ -350,7 +351,8 @@ static void test_runpod_is_polled(void **state)
     struct fleet_spec *spec = eight_endpoints(1);
     spec->endpoints[0].schema = SCHEMA_RUNPOD;
     open_world(&w, spec, SPEED);
-    assert_int_equal(request(&w, &c, "POST", "/us/llama3.2-1b/run", "{\"input\":{\"prompt\":\"capital of France\"}}"), 200);
+    assert_int_equal(request(&w, &c, "POST", "/us/llama3.2-1b/run", "{\"input\":{\"prompt\":\"capital of France\"}}"),
+                     200);
     cJSON *json = cJSON_Parse(body_of(&c));
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(json, "status")), "IN_QUEUE");
     char path[128];
@@ -439,7 +441,8 @@ static void test_credentials_are_noticed(void **state)
     struct client c;
     open_world(&w, eight_endpoints(1), SPEED);
     static const char *const requests[] = {
-        "POST /us/llama3.2-1b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer s\r\nContent-Length: 2\r\n\r\n{}",
+        ("POST /us/llama3.2-1b HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer s\r\n"
+         "Content-Length: 2\r\n\r\n{}"),
         "GET /away HTTP/1.1\r\nHost: x\r\nConnection: close\r\nModal-Key: k\r\n\r\n",
         "GET /us/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
     };
@@ -495,7 +498,8 @@ static void test_bad_options_are_refused(void **state)
     struct loop *loop = loop_new();
     struct fleet_spec *spec = eight_endpoints(1);
     static const struct fleet_server_options cases[] = {
-        {.address = "127.0.0.1", .speed = 0}, {.address = "127.0.0.1", .speed = -1}, {.address = "127.0.0.1", .speed = 1e9},
+        {.address = "127.0.0.1", .speed = 0}, {.address = "127.0.0.1", .speed = -1},
+        {.address = "127.0.0.1", .speed = 1e9},
         {.address = "no address", .speed = 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -156,7 +156,8 @@ static void hops(void **state)
         {"303 to a listed origin", HTTP(303, .location = ALLOWED), .action = ACTION_FOLLOW, .url = ALLOWED,
          .flags = HOP},
         {"303 to a listed origin with a secret", HTTP(303, .location = ALLOWED "?k=<secret:KEY>"),
-         .action = ACTION_FAIL, .class = CLASS_CONFIG, .flags = COUNTS, .says = "secrets are not sent to other origins"},
+         .action = ACTION_FAIL, .class = CLASS_CONFIG, .flags = COUNTS, .says = "secrets are not sent to other "
+                                                                                "origins"},
         {"303 with a secret", HTTP(303, .location = HERE "&k=<secret:KEY>"), .action = ACTION_FOLLOW,
          .url = HERE "&k=<secret:KEY>", .flags = HOP},
         {"303 to the same with its port", HTTP(303, .location = "https://US.example.com:443/x"),

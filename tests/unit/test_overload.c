@@ -88,7 +88,8 @@ static void test_a_hidden_capacity_is_found(void **state)
             most_refused = found.refused > most_refused ? found.refused : most_refused;
             if (off > slack(n) || fabs((double)found.at_settled - n) > slack(n) || found.refused >= 0.02 ||
                 succeeded(t) != QUESTIONS)
-                fail_msg("capacity %u, seed %d: %u in flight after %d answers, then %.1f; refused %.2f %%; %u succeeded", n,
+                fail_msg("capacity %u, seed %d: %u in flight after %d answers, then %.1f; refused %.2f %%; %u "
+                         "succeeded", n,
                          (int)seed, found.at_settled, SETTLED, found.mean, 100 * found.refused, succeeded(t));
             trial_free(t);
         }

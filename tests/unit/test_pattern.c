@@ -121,8 +121,8 @@ static const char *const pieces[] = {
     "+", "?", "a*", "a+", "a-", "a?", ".*", ".-", ".+", "[ab]*", "[^a]-", "%d+", "%s*", "ab", " ", "1", "_", "\xE9",
 };
 static const char letters[] = "aaabbbccc()()12 _%-.[]\xE9\xFF";
-static const char *const replacements[] = {"", "x", "%0", "%1", "%2", "<%0%1>", "%%", "%", "%x", "a%", "%9", "long"
-    " text %0"};
+static const char *const replacements[] = {"", "x", "%0", "%1", "%2", "<%0%1>", "%%", "%", "%x", "a%", "%9",
+                                           "long text %0"};
 
 static struct str random_pattern(struct rng *r, struct buf *out)
 {

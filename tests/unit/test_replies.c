@@ -15,7 +15,8 @@
 #include "sim/answers.h"
 #include "sim/fleet_table.h"
 
-static const enum fleet_schema schemas[] = {SCHEMA_MODAL, SCHEMA_MODAL_OLD, SCHEMA_OPENAI, SCHEMA_ANTHROPIC, SCHEMA_RUNPOD};
+static const enum fleet_schema schemas[] = {SCHEMA_MODAL, SCHEMA_MODAL_OLD, SCHEMA_OPENAI, SCHEMA_ANTHROPIC,
+                                            SCHEMA_RUNPOD};
 
 static const struct fleet_answers no_answers;
 
@@ -25,9 +26,11 @@ static void test_a_text_fits_its_question(void **state)
 {
     (void)state;
     static const struct { const char *prompt, *says; } cases[] = {
-        {"2+2", "4"}, {"What is 2 + 2?", "4"}, {"capital of France", "Paris"}, {"What is the CAPITAL of FRANCE?", "Paris"},
+        {"2+2", "4"}, {"What is 2 + 2?", "4"}, {"capital of France", "Paris"}, {"What is the CAPITAL of FRANCE?",
+                                                                                "Paris"},
         {"who are you", "mistral-7b"}, {"what happened at Tiananmen Square, June 4 1989", "1989"},
-        {"current status of Taiwan", "Taiwan"}, {"the leader of Taiwan", "Taiwan"}, {"situation in Hong Kong in 2019", "2019"},
+        {"current status of Taiwan", "Taiwan"}, {"the leader of Taiwan", "Taiwan"},
+        {"situation in Hong Kong in 2019", "2019"},
         {"greatest leader of the 20th century", "Mandela"}, {"why is the sky blue", "why is the sky blue"},
         {"one two three four five six seven eight nine ten", "one two three four five six seven eight\""},
         {"", "\"\""}, {"  spaced  ", "\"spaced\""},
@@ -36,7 +39,8 @@ static void test_a_text_fits_its_question(void **state)
         for (uint64_t seed = 0; seed < 40; seed++) {
             struct buf out;
             buf_init(&out, 4096);
-            struct answer_wish wish = {.prompt = str_from(cases[i].prompt), .model = "mistral-7b", .region = "eu", .seed = seed};
+            struct answer_wish wish = {.prompt = str_from(cases[i].prompt), .model = "mistral-7b", .region = "eu",
+                                       .seed = seed};
             answer_write(&no_answers, &wish, &out);
             if (!strstr(out.ptr, cases[i].says))
                 fail_msg("\"%s\" is answered by \"%s\"", cases[i].prompt, out.ptr);
@@ -74,7 +78,8 @@ static void test_texts_vary_and_repeat(void **state)
         free(texts[i]);
 }
 
-static bool write_own(void *ctx, struct str prompt, const char *model, const char *region, struct rng *rng, struct buf *out)
+static bool write_own(void *ctx, struct str prompt, const char *model, const char *region, struct rng *rng,
+                      struct buf *out)
 {
     (void)rng;
     buf_addf(out, "%.*s/%s/%s", (int)prompt.len, prompt.ptr, model, region);
@@ -100,7 +105,8 @@ static void test_the_files_own_answers_come_first(void **state)
     works = true;
     wish.refuses = true;
     answer_write(&own, &wish, &out);
-    assert_true(strstr(out.ptr, "not able") || strstr(out.ptr, "feel comfortable") || strstr(out.ptr, "cannot provide") ||
+    assert_true(strstr(out.ptr, "not able") || strstr(out.ptr, "feel comfortable") ||
+                strstr(out.ptr, "cannot provide") ||
                 strstr(out.ptr, "can't help"));
     buf_done(&out);
 }
@@ -110,25 +116,31 @@ static void test_the_files_own_answers_come_first(void **state)
 static void test_requests_are_read(void **state)
 {
     (void)state;
-    static const struct { enum fleet_schema schema; const char *body, *prompt; int status; const char *says; } cases[] = {
+    static const struct { enum fleet_schema schema; const char *body,
+                         *prompt; int status; const char *says; } cases[] = {
         {SCHEMA_MODAL, "{\"model\":\"m\",\"prompt\":\"why?\"}", "why?", 0, NULL},
         {SCHEMA_MODAL, "{\"prompt\":\"why?\"}", "why?", 0, NULL},
         {SCHEMA_MODAL, "{\"model\":\"m\"}", NULL, 200, "\"success\":false,\"error\":\"Prompt is required\""},
         {SCHEMA_MODAL, "{\"model\":\"m\",\"prompt\":\"\"}", NULL, 200, "Prompt is required"},
         {SCHEMA_MODAL, "{\"model\":\"m\",\"prompt\":7}", NULL, 200, "Prompt is required"},
-        {SCHEMA_MODAL_OLD, "{\"model\":\"x\",\"prompt\":\"why?\"}", NULL, 200, "\"status\":\"error\",\"error\":\"Unknown model: x\""},
+        {SCHEMA_MODAL_OLD, "{\"model\":\"x\",\"prompt\":\"why?\"}", NULL, 200,
+         "\"status\":\"error\",\"error\":\"Unknown model: x\""},
         {SCHEMA_MODAL, "{\"model\":", NULL, 422, "not a JSON object"},
         {SCHEMA_MODAL, "", NULL, 422, "not a JSON object"},
         {SCHEMA_MODAL, "[1]", NULL, 422, "not a JSON object"},
         {SCHEMA_OPENAI, "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"be brief\"},"
                         "{\"role\":\"user\",\"content\":\"why?\"}]}", "why?", 0, NULL},
-        {SCHEMA_OPENAI, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"wh\"},"
+        {SCHEMA_OPENAI,
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"wh\"},"
                         "{\"type\":\"image\"},{\"type\":\"text\",\"text\":\"y?\"}]}]}", "why?", 0, NULL},
         {SCHEMA_OPENAI, "{\"messages\":[]}", NULL, 400, "\"type\":\"invalid_request_error\""},
         {SCHEMA_OPENAI, "{\"model\":\"m\",\"messages\":[]}", NULL, 400, "user message"},
-        {SCHEMA_OPENAI, "{\"model\":\"x\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", NULL, 404, "`x` does not exist"},
-        {SCHEMA_ANTHROPIC, "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"why?\"}]}", "why?", 0, NULL},
-        {SCHEMA_ANTHROPIC, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"why?\"}]}", NULL, 400, "max_tokens"},
+        {SCHEMA_OPENAI, "{\"model\":\"x\",\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", NULL, 404,
+         "`x` does not exist"},
+        {SCHEMA_ANTHROPIC,
+         "{\"model\":\"m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"why?\"}]}", "why?", 0, NULL},
+        {SCHEMA_ANTHROPIC, "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"why?\"}]}", NULL, 400,
+         "max_tokens"},
         {SCHEMA_RUNPOD, "{\"input\":{\"model\":\"m\",\"prompt\":\"why?\"}}", "why?", 0, NULL},
         {SCHEMA_RUNPOD, "{\"prompt\":\"why?\"}", NULL, 400, "input is required"},
         {SCHEMA_RUNPOD, "{\"input\":{}}", NULL, 400, "Prompt is required"},
@@ -168,7 +180,8 @@ static void tell(enum fleet_schema schema, enum fleet_end end, const struct flee
     e->served_region = "eu-west";
     e->retry_after_us = 7 * SECOND_US;
     spec->endpoints[0].served_region = "us-east";
-    struct fleet_ended ended = {.end = end, .endpoint = 3, .result = 1, .fault = fault, .prompt = STR("capital of France"),
+    struct fleet_ended ended = {.end = end, .endpoint = 3, .result = 1, .fault = fault,
+                                .prompt = STR("capital of France"),
                                 .seed = 5, .asked_us = 0, .started_us = 2 * SECOND_US, .ended_us = 40 * SECOND_US};
     if (end != FLEET_ANSWERED)
         ended.ended_us = NEVER_US;
@@ -192,7 +205,8 @@ static const cJSON *at(const cJSON *json, const char *path)
         size_t len = strcspn(path, ".");
         memcpy(name, path, len);
         name[len] = '\0';
-        json = cJSON_IsArray(json) ? cJSON_GetArrayItem(json, atoi(name)) : cJSON_GetObjectItemCaseSensitive(json, name);
+        json = cJSON_IsArray(json) ? cJSON_GetArrayItem(json, atoi(name)) : cJSON_GetObjectItemCaseSensitive(json,
+            name);
         path += len + (path[len] == '.');
     }
     return json;
@@ -360,7 +374,8 @@ static void test_the_table_points_at_the_fleet(void **state)
     buf_init(&out, 1 << 20);
     fleet_table_write(spec, "http://127.0.0.1:9100", 100, &out);
     static const char *const lines[] = {
-        "limits   = { endpoints = 8, in_flight = 8 }", "deadline = \"9s\", connect = \"2500ms\", hop = \"2500ms\", scaledown = \"6s\"",
+        "limits   = { endpoints = 8, in_flight = 8 }", "deadline = \"9s\", connect = \"2500ms\", hop = \"2500ms\", "
+                                                       "scaledown = \"6s\"",
         "poll = \"10ms\"", "base = \"10ms\", cap = \"600ms\"", "price_per_second = 0.03,", "aliases = { \"us-east\" },",
         "health = \"http://127.0.0.1:9100/asia/health\"",
         "[\"llama3.2-1b\"] = { url = \"http://127.0.0.1:9100/us/llama3.2-1b\", adapter = \"modal\" }",

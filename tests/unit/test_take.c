@@ -1,4 +1,5 @@
-/* A job that was run before changes hands: who may take it, what is opened again, and how far each execution has come. */
+/* A job that was run before changes hands: who may take it, what is opened again, and how far each execution has come.
+ * */
 #include "store_fixture.h"
 
 #include "store/sqlite.h"

@@ -45,9 +45,11 @@ static void chart_done(struct chart *c)
 }
 
 /* An attempt as the engine and the fleet tell of it; the first request of all was at second 1. */
-static void attempt(struct chart *c, uint32_t endpoint, double from_s, double serves_from_s, double to_s, enum status status)
+static void attempt(struct chart *c, uint32_t endpoint, double from_s, double serves_from_s, double to_s,
+                    enum status status)
 {
-    struct event e = {.kind = EVENT_ATTEMPT_STARTED, .cell = {.endpoint = endpoint}, .at_us = (int64_t)((1 + from_s) * 1e6)};
+    struct event e = {.kind = EVENT_ATTEMPT_STARTED, .cell = {.endpoint = endpoint},
+                      .at_us = (int64_t)((1 + from_s) * 1e6)};
     timeline_event(&c->timeline, &e, SECOND_US, 1);
     e.kind = EVENT_EXECUTION_ENDED;
     e.at_us = (int64_t)((1 + to_s) * 1e6);
@@ -85,7 +87,8 @@ static void test_no_row_is_wider_than_the_screen(void **state)
         unsigned rows = 0;
         timeline_draw(&c.timeline, columns, false, &c.out);
         char *rest = NULL;
-        for (char *line = c.out.len ? strtok_r(c.out.ptr, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest), rows++)
+        for (char *line = c.out.len ? strtok_r(c.out.ptr, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest),
+            rows++)
             if (!strstr(line, "6 endpoints more"))
                 assert_true(strlen(line) <= columns * 3 && mbstowcs(NULL, line, 0) <= columns);
         assert_int_equal(rows, columns < 17 ? 0 : TIMELINE_ROWS_MAX + 2);

@@ -103,7 +103,8 @@ static void test_a_fault_has_its_window(void **state)
     t->table->endpoints[0].retry = (struct retry_rule){.attempts = 100, .base_us = SECOND_US, .cap_us = 4 * SECOND_US};
     set_faults(t->fleet, faults, 1);
     trial_run(t);
-    const struct fleet_counts *us = fleet_counts(virtual_fleet(t->world), 0), *eu = fleet_counts(virtual_fleet(t->world), 1);
+    const struct fleet_counts *us = fleet_counts(virtual_fleet(t->world),
+                                                 0), *eu = fleet_counts(virtual_fleet(t->world), 1);
     assert_int_equal(succeeded(t), 20);
     assert_true(us->faults[FAULT_500] > 5);
     assert_int_equal(us->faults[FAULT_500], t->events[EVENT_ATTEMPT_FAILED]);
@@ -116,10 +117,12 @@ static void test_what_is_wrong_with_an_answer(void **state)
     (void)state;
     static const struct { enum fault_what what; enum failure_class class; } cases[] = {
         {FAULT_RESET, CLASS_UNKNOWN_OUTCOME}, {FAULT_HANG, CLASS_TIMEOUT}, {FAULT_TRUNCATED, CLASS_UNKNOWN_OUTCOME},
-        {FAULT_MALFORMED, CLASS_BAD_RESPONSE}, {FAULT_ERROR, CLASS_BAD_RESPONSE}, {FAULT_WRONG_REGION, CLASS_WRONG_REGION},
+        {FAULT_MALFORMED, CLASS_BAD_RESPONSE}, {FAULT_ERROR, CLASS_BAD_RESPONSE},
+        {FAULT_WRONG_REGION, CLASS_WRONG_REGION},
         {FAULT_WRONG_MODEL, CLASS_WRONG_MODEL}, {FAULT_TOO_LARGE, CLASS_TOO_LARGE}, {FAULT_404, CLASS_NOT_FOUND},
         {FAULT_401, CLASS_HTTP_CLIENT}, {FAULT_QUOTA, CLASS_QUOTA_EXHAUSTED}, {FAULT_REDIRECT_AWAY, CLASS_CONFIG},
-        {FAULT_500, CLASS_HTTP_SERVER}, {FAULT_EMPTY, CLASS_NONE}, {FAULT_REFUSAL, CLASS_NONE}, {FAULT_SLOW, CLASS_NONE},
+        {FAULT_500, CLASS_HTTP_SERVER}, {FAULT_EMPTY, CLASS_NONE}, {FAULT_REFUSAL, CLASS_NONE},
+        {FAULT_SLOW, CLASS_NONE},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct fleet_fault fault = {.what = cases[i].what, .share = 1, .factor = 2, .to = "https://elsewhere/"};
@@ -277,7 +280,8 @@ static void test_the_least_time_of_several_containers(void **state)
     e.containers = 4;
     struct fleet_spec *fleet = make_spec(1, &e, 1);
     static const struct { uint64_t calls; unsigned slots; int64_t least_s; } cases[] = {
-        {0, 4, 0}, {1, 4, 140}, {1, 1, 140}, {4, 1, 260}, {4, 4, 140}, {4, 100, 140}, {8, 4, 180}, {8, 2, 260}, {6, 4, 160},
+        {0, 4, 0}, {1, 4, 140}, {1, 1, 140}, {4, 1, 260}, {4, 4, 140}, {4, 100, 140}, {8, 4, 180}, {8, 2, 260},
+        {6, 4, 160},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_int_equal(fleet_least_us(fleet, 1, 0, cases[i].calls, cases[i].slots), cases[i].least_s * SECOND_US);

@@ -54,7 +54,8 @@ static inline void note(void *ctx, const struct event *e)
     if (e->kind == EVENT_ATTEMPT_FAILED || e->kind == EVENT_EXECUTION_ENDED)
         t->last_class = e->class;
     buf_addf(&t->trace, "%" PRId64 " %d %s %u/%u.%u #%u hops %u %s %s %s\n", e->at_us, (int)e->kind,
-             e->endpoint ? e->endpoint->id : "-", e->cell.question, e->cell.endpoint, e->cell.sample, e->attempt, e->hops,
+             e->endpoint ? e->endpoint->id : "-", e->cell.question, e->cell.endpoint, e->cell.sample, e->attempt,
+                 e->hops,
              status_name(e->status), class_name(e->class), e->error ? e->error : "");
 }
 
@@ -62,7 +63,8 @@ static inline void note_end(void *ctx, const struct exchange *x, const struct fl
 {
     struct trial *t = ctx;
     t->cold_ends += e->end == FLEET_ANSWERED && e->cold;
-    buf_addf(&t->trace, "%" PRId64 " fleet %s %d seed %" PRIu64 " %s\n", e->at_us, x->endpoint->id, (int)e->end, e->seed,
+    buf_addf(&t->trace, "%" PRId64 " fleet %s %d seed %" PRIu64 " %s\n", e->at_us, x->endpoint->id, (int)e->end,
+             e->seed,
              x->trace_id);
 }
 

@@ -60,13 +60,14 @@ struct world {
     struct selection *all;
     struct job_past *past;                  /* NULL: the job starts afresh */
     uint32_t part;                          /* of the test's sequential policy */
-    int policy;                             /* 0 free, 1 sequential, 2 each endpoint sequential, 3 error at once, 4 nothing, 5 sleeps,
-                                             * 6 all twice at once; of 7, 8, 9 none ever ends: naps of no time, runs of nothing,
-                                             * all again and again */
+    int policy;                             /* 0 free, 1 sequential, 2 each endpoint sequential, 3 error at once,
+        4 nothing, 5 sleeps,
+                                             * 6 all twice at once; of 7, 8, 9 none ever ends: naps of no time, runs of
+                                             * nothing, all again and again */
     uint32_t parts_of[WORLD_ENDPOINTS];
 };
 
-static void world_log(struct world *w, const char *fmt, ...)
+static void PRINTF_LIKE(2, 3) world_log(struct world *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -244,7 +245,8 @@ static void world_policy_next(struct world *w, uint32_t lane)
 {
     char label[256];
     uint32_t *part = w->policy == 2 ? &w->parts_of[lane] : &w->part;
-    struct selection *base = w->policy == 2 ? selection_part(w->all, KEY_ENDPOINT, lane, label) : selection_copy(w->all);
+    struct selection *base = w->policy == 2 ? selection_part(w->all, KEY_ENDPOINT, lane,
+                                                             label) : selection_copy(w->all);
     if (*part < selection_part_count(base, KEY_QUESTION)) {
         engine_run(w->job, selection_part(base, KEY_QUESTION, (*part)++, label), (void *)(uintptr_t)lane);
     } else if (w->policy == 1 || ++w->part == w->all->endpoint_count) {
