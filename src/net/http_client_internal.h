@@ -99,7 +99,8 @@ struct http_request {
     bool began;                         /* has had a connection */
     bool repeat_refused;                /* libcurl was about to send a POST a second time */
     bool headers_complete, headers_too_large, fold_refused;
-    bool in_header, interim;            /* a header has come since the status line; which is of a 1xx */
+    unsigned head_lines;                /* of the head that is being read; the first is the status line */
+    bool interim;                       /* that is a 1xx: another head follows */
     char error[CURL_ERROR_SIZE];
     char detail[2 * CURL_ERROR_SIZE];
 };

@@ -27,9 +27,7 @@ enum {
  * before libcurl looks at it (CURLOPT_HEADER), and then goes to take_header(). */
 static bool may_pass(struct http_request *q, const char *line)
 {
-    bool status = strncmp(line, "HTTP/", 5) == 0;
-    q->fold_refused = !q->in_header && !status && (line[0] == ' ' || line[0] == '\t');
-    q->in_header = !status;
+    q->fold_refused = q->head_lines == 1 && (line[0] == ' ' || line[0] == '\t');
     return !q->fold_refused;
 }
 
@@ -82,12 +80,14 @@ static size_t take_header(char *ptr, size_t size, size_t count, void *ctx)
         q->headers_too_large = true;
         return 0;
     }
-    if (line.len > 5 && memcmp(ptr, "HTTP/", 5) == 0) {
+    if (q->headers_complete)
+        return line.len; /* a trailer */
+    if (q->head_lines++ == 0) {
         forget_headers(q); /* those were of a 100 or 103 */
-        q->headers_complete = false;
         q->interim = is_interim(line);
     } else if (ptr[0] == '\r' || ptr[0] == '\n') {
         q->headers_complete = !q->interim;
+        q->head_lines = 0;
     } else if (is_header(line, "Location")) {
         keep_value(&q->location, line);
     } else if (is_header(line, "Retry-After")) {
@@ -271,8 +271,9 @@ void http_request_prepare(struct http_request *q, const struct http_send *s)
     q->ended = s->ended;
     q->ctx = s->ctx;
     q->header_bytes = 0;
+    q->head_lines = 0;
     q->code = CURLE_OK;
-    q->began = q->repeat_refused = q->headers_complete = q->headers_too_large = q->fold_refused = q->in_header = false;
+    q->began = q->repeat_refused = q->headers_complete = q->headers_too_large = q->fold_refused = false;
     q->error[0] = q->detail[0] = '\0';
     buf_init(&q->answer, t->max_body_bytes);
 
