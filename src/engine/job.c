@@ -413,11 +413,25 @@ static void job_over(struct await *a)
     job->ended(job->ctx, job);
 }
 
+/* The policy has ended, and never came to them. */
+static void give_up_unwanted(struct engine_job *job)
+{
+    for (uint32_t i = 0; i < job->plan->endpoint_count; i++)
+        for (struct list *it = job->lines[i].lives.next, *next; it != &job->lines[i].lives; it = next) {
+            struct live *live = container_of(it, struct live, in_line);
+            next = it->next;
+            if (live->phase == PHASE_DUE && !live_is_wanted(live) && !live->collecting)
+                live_give_up(live, CLASS_NONE, "");
+        }
+}
+
 void job_settle(struct engine_job *job)
 {
     struct engine *e = job->engine;
     if (e->store_failed && !job->over)
         job_over(&job->closing);
+    if (!job->closed && job->policy_ended && list_empty(&job->runs))
+        give_up_unwanted(job);
     if (job->closed || !job->policy_ended || job->live_count || !list_empty(&job->runs))
         return;
     bool stopped = job->stopping != JOB_GOES_ON;

@@ -451,6 +451,33 @@ static void out_of_time(struct live *live)
     live_fail_or_retry(live, spec->retry.unknown && !live->on_result_url, -1, NULL, NULL);
 }
 
+/* What an earlier run left is collected without being asked for. Another POST has to wait until the policy comes to
+ * it, or it would go ahead of the barriers. */
+bool live_is_wanted(const struct live *live)
+{
+    return live->run || live->warm || !list_empty(&live->watchers);
+}
+
+static void live_line_up(struct live *live)
+{
+    list_push(&live->line->due, &live->link);
+    line_wake(live->line);
+    if (live->started_us)
+        timer_set(&live_engine(live)->timers, &live->timer, live_deadline_us(live));
+}
+
+void live_watch(struct live *live, struct run *run)
+{
+    bool waits = live->phase == PHASE_DUE && list_empty(&live->link);
+    struct watcher *w = mem_zalloc(sizeof *w);
+    w->run = run;
+    list_push(&live->watchers, &w->link);
+    if (waits) {
+        live->started_us = 0; /* nor does its deadline run while nobody wants it */
+        live_line_up(live);
+    }
+}
+
 static void timer_fired(struct timer *t)
 {
     struct live *live = container_of(t, struct live, timer);
@@ -469,10 +496,8 @@ static void timer_fired(struct timer *t)
         live->phase = PHASE_DUE;
         live->line->backing_off--;
         live->line->endpoint->backing_off--;
-        list_push(&live->line->due, &live->link);
-        line_wake(live->line);
-        if (live->started_us)
-            timer_set(&e->timers, &live->timer, live_deadline_us(live));
+        if (live_is_wanted(live))
+            live_line_up(live);
         break;
     case PHASE_DUE: /* never came to its next attempt */
         live_give_up(live, CLASS_NONE, "");

@@ -32,9 +32,7 @@ static void watch(struct line *line, uint64_t n, struct run *run)
     LIST_EACH(it, &line->lives) {
         struct live *live = container_of(it, struct live, in_line);
         if (live->n == n) {
-            struct watcher *w = mem_zalloc(sizeof *w);
-            w->run = run;
-            list_push(&live->watchers, &w->link);
+            live_watch(live, run);
             return;
         }
     }

@@ -148,7 +148,7 @@ enum phase {
     PHASE_HOP_RECORDING,        /* the result URL is on its way to disk */
     PHASE_POLL_WAIT,            /* before the next GET; up to here it holds permits */
     PHASE_BACKING_OFF,
-    PHASE_DUE,                  /* first in its endpoint's line */
+    PHASE_DUE,                  /* first in its endpoint's line, once a run wants it */
     PHASE_ENDING,               /* its last row is on its way to disk */
 };
 
@@ -228,6 +228,8 @@ void nap_free(struct nap *nap);
 void live_start(struct line *line);           /* permits are held; line_next() or due says what */
 void live_stop(struct live *live, enum failure_class class, const char *reason);
 void live_take_up(struct line *line, const struct begun *b); /* RUNNING or WAITING_RESULT */
+void live_watch(struct live *live, struct run *run); /* one more run waits for it */
+bool live_is_wanted(const struct live *live); /* by a run, or as a warm-up */
 /* Between attempts: the last failure stands. What was never fetched is skipped, for this reason. */
 void live_give_up(struct live *live, enum failure_class class, const char *reason);
 void live_free(struct live *live);

@@ -143,6 +143,50 @@ static void a_dead_result_url_ends_the_attempt(void **state)
     world_free(w);
 }
 
+static void gone_and_asked_in_its_turn(struct world *w, const struct exchange *x, struct reply *out)
+{
+    if (!x->post)
+        out->status = 410;
+    else if (strstr(x->trace_id, ".5."))
+        assert_non_null(strstr(w->log, "-3")); /* the question before it has ended */
+}
+
+static void a_new_post_waits_for_the_policy(void **state)
+{
+    (void)state;
+    struct past p = {.past = {0}};
+    add(&p, (struct begun){.n = 4, .status = STATUS_WAITING_RESULT, .attempts = 1,
+                           .result_url = "http://h/r0/result"});
+    struct world *w = world_with(&p, 1);
+    w->table->endpoints[0].retry.unknown = true;
+    w->policy = 1; /* question by question */
+    w->respond = gone_and_asked_in_its_turn;
+    run_to_end(w);
+    assert_int_equal(w->gets, 1);
+    assert_int_equal(w->row_posts[4], 2);
+    assert_int_equal(w->row_hops[4], 1);
+    assert_int_equal(world_view(w).state, JOB_SUCCEEDED);
+    world_free(w);
+}
+
+/* A policy that never asks for it leaves it as it is: its last failure stands. */
+static void what_the_policy_does_not_want_is_not_posted(void **state)
+{
+    (void)state;
+    struct past p = {.past = {0}};
+    memset(p.status, STATUS_SUCCEEDED, sizeof p.status);
+    add(&p, (struct begun){.n = 4, .status = STATUS_WAITING_RESULT, .attempts = 1,
+                           .result_url = "http://h/r0/result"});
+    struct world *w = world_with(&p, 1);
+    w->table->endpoints[0].retry.unknown = true;
+    w->policy = 4; /* ends at once */
+    w->respond = gone;
+    run_to_end(w);
+    assert_int_equal(w->posts, 0);
+    assert_int_equal(world_view(w).tally.by_status[STATUS_FAILED], 1);
+    world_free(w);
+}
+
 static void an_unknown_outcome_is_asked_again_only_if_allowed(void **state)
 {
     (void)state;
@@ -235,6 +279,8 @@ int main(void)
         cmocka_unit_test(a_result_url_is_collected_without_a_post),
         cmocka_unit_test(what_was_promised_goes_first_and_takes_a_permit),
         cmocka_unit_test(a_dead_result_url_ends_the_attempt),
+        cmocka_unit_test(a_new_post_waits_for_the_policy),
+        cmocka_unit_test(what_the_policy_does_not_want_is_not_posted),
         cmocka_unit_test(an_unknown_outcome_is_asked_again_only_if_allowed),
         cmocka_unit_test(attempts_count_on),
         cmocka_unit_test(stopped_again),
