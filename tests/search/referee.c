@@ -57,6 +57,7 @@ void referee_life(struct search *s)
             w->truth = row->last == LAST_HOPPED ? PROMISED : UNKNOWN_POST;
         w->good = w->held = false;
         w->not_before_us = w->started_us = 0;
+        w->began = false;
     }
     memcpy(s->said, s->disk, sizeof s->said);
 }
@@ -141,6 +142,7 @@ void referee_began(struct search *s, const struct record *r)
     PROMISE(s, is_wanted(job_of_row(s, row), row), "row %u starts, and no run that is under way has it", row);
     PROMISE(s, search_now_us(s) >= w->not_before_us, "row %u is asked again before its Retry-After is over", row);
     w->attempt_hops = 0;
+    w->began = true;
     take_permits(s, row);
 }
 
@@ -161,6 +163,8 @@ void referee_ended(struct search *s, const struct record *r)
     }
     if (said_good)
         e->warm = true;
+    else if (!w->began)
+        w->started_us = 0; /* it was only collected: the deadline runs anew when the policy comes to it */
 }
 
 /* ---- what goes over the wire ---- */

@@ -53,6 +53,7 @@ enum truth {
 struct watched {
     enum truth truth;
     bool good;                 /* the last exchange brought a right answer */
+    bool began;                /* an attempt, in this life */
     bool held;                 /* it holds permits */
     unsigned posts, hops, attempt_hops;
     int64_t not_before_us;     /* it was told to wait */
