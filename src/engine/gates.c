@@ -165,7 +165,8 @@ static bool line_has_work(struct line *line)
                            "the endpoint kept failing: look at its earlier errors, then retry");
     if (!list_empty(&line->due) || warm_wanted(line))
         return true;
-    return line_next(line, &run, &cell) && line->backing_off < LINE_BACKING_OFF_MAX;
+    bool more = line_next(line, &run, &cell) && line->backing_off < LINE_BACKING_OFF_MAX;
+    return more || !list_empty(&line->due); /* on its way it may have come to something that waited for it */
 }
 
 /* All permits or none. The line waits at the first gate that refuses; one that was called and refused goes first

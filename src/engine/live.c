@@ -458,10 +458,9 @@ bool live_is_wanted(const struct live *live)
     return live->run || live->warm || !list_empty(&live->watchers);
 }
 
-static void live_line_up(struct live *live)
+static void line_up(struct live *live)
 {
     list_push(&live->line->due, &live->link);
-    line_wake(live->line);
     if (live->started_us)
         timer_set(&live_engine(live)->timers, &live->timer, live_deadline_us(live));
 }
@@ -474,7 +473,7 @@ void live_watch(struct live *live, struct run *run)
     list_push(&live->watchers, &w->link);
     if (waits) {
         live->started_us = 0; /* nor does its deadline run while nobody wants it */
-        live_line_up(live);
+        line_up(live);
     }
 }
 
@@ -496,8 +495,10 @@ static void timer_fired(struct timer *t)
         live->phase = PHASE_DUE;
         live->line->backing_off--;
         live->line->endpoint->backing_off--;
-        if (live_is_wanted(live))
-            live_line_up(live);
+        if (live_is_wanted(live)) {
+            line_up(live);
+            line_wake(live->line);
+        }
         break;
     case PHASE_DUE: /* never came to its next attempt */
         live_give_up(live, CLASS_NONE, "");

@@ -228,7 +228,7 @@ void nap_free(struct nap *nap);
 void live_start(struct line *line);           /* permits are held; line_next() or due says what */
 void live_stop(struct live *live, enum failure_class class, const char *reason);
 void live_take_up(struct line *line, const struct begun *b); /* RUNNING or WAITING_RESULT */
-void live_watch(struct live *live, struct run *run); /* one more run waits for it */
+void live_watch(struct live *live, struct run *run); /* one more run waits for it; it may be due now */
 bool live_is_wanted(const struct live *live); /* by a run, or as a warm-up */
 /* Between attempts: the last failure stands. What was never fetched is skipped, for this reason. */
 void live_give_up(struct live *live, enum failure_class class, const char *reason);

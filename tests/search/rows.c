@@ -76,7 +76,7 @@ static void apply_closed(struct search *s, struct row *rows, const struct record
         if (r->endpoint >= 0 && endpoint_of_row(s, i) != (unsigned)r->endpoint)
             continue;
         if (r->waiting_only ? !waits(row) : status_is_final(row->status)) {
-            PROMISE(s, r->count > 1, "row %lld is closed while it is %s", (long long)i, status_name(row->status));
+            PROMISE(s, r->waiting_only || r->count > 1, "row %lld is closed while it is %s", (long long)i, status_name(row->status));
             continue;
         }
         row->status = r->status;
