@@ -155,6 +155,18 @@ static bool prepare_connection(struct db *db, enum db_mode mode, struct err *err
     return db_exec(db, "PRAGMA query_only = 1", err);
 }
 
+/* A process that died before the file had its write-ahead log leaves a journal, which only a writer can take back. */
+static bool roll_back_journal(struct db *db, struct err *err)
+{
+    if (sqlite3_exec(db->raw, "SELECT 1 FROM sqlite_schema", NULL, NULL, NULL) != SQLITE_READONLY_ROLLBACK)
+        return true;
+    int64_t count;
+    struct db *writer = db_open(db->path, DB_EXISTING, db->busy_ms, err);
+    bool ok = writer && db_int(writer, "SELECT count(*) FROM sqlite_schema", &count, err);
+    db_close(writer);
+    return ok;
+}
+
 struct db *db_open(const char *path, enum db_mode mode, int busy_ms, struct err *err)
 {
     static pthread_once_t configured = PTHREAD_ONCE_INIT;
@@ -174,7 +186,7 @@ struct db *db_open(const char *path, enum db_mode mode, int busy_ms, struct err 
     int code = sqlite3_open_v2(path, &db->raw, flags[mode] | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
     if (code != SQLITE_OK)
         db_problem(db, code, err);
-    if (code != SQLITE_OK || !prepare_connection(db, mode, err)) {
+    if (code != SQLITE_OK || !prepare_connection(db, mode, err) || (mode == DB_READ && !roll_back_journal(db, err))) {
         db_close(db);
         return NULL;
     }

@@ -122,7 +122,9 @@ static const struct check job_checks[] = {
               "CASE j.state WHEN 'succeeded' THEN EXISTS (SELECT 1 FROM executions WHERE job_id = j.id AND status <>"
               " 'succeeded') WHEN 'partial' THEN (SELECT count(*) FROM executions WHERE job_id = j.id AND status ="
               " 'succeeded') NOT BETWEEN 1 AND j.planned - 1"
-              " WHEN 'queued' THEN EXISTS (SELECT 1 FROM dispatches AS d WHERE " IN_JOB("d.row") ") ELSE 0 END"},
+              /* a row is durable before its request leaves, which is when a job starts */
+              " WHEN 'queued' THEN EXISTS (SELECT 1 FROM endings AS e WHERE " IN_JOB("e.row") ") OR EXISTS (SELECT 1 FROM"
+              " hops AS h WHERE " IN_JOB("h.attempt") ") ELSE 0 END"},
 
     /* counts */
     {"posts", "SELECT " ATTEMPT("e.row") ", 'with it the execution has ' || e.posts || ' posts, and had ' ||"

@@ -3,6 +3,7 @@
 The binary is $CANVASS_BINARY, or build/canvass. Every test has a folder of its own and ports the system chose, so the
 tests run in any order and at the same time. Times are only ever compared with each other.
 """
+import collections
 import json
 import os
 import pathlib
@@ -130,6 +131,11 @@ class Canvass:
     def start_run(self, job, table, *args, **options):
         return self.start("run", job, "--regions", table, "--log", "json", "--json", *args, **options)
 
+    def readable(self):
+        """Whatever a dead process has left: a list of jobs, or the news that nothing was stored."""
+        listed = self("jobs")
+        assert listed.status == 0 or "is empty" in listed.err or "there is no database" in listed.err, listed
+
     def rows(self, sql, *values, db="canvass.db"):
         return rows(pathlib.Path(self.folder) / db, sql, *values)
 
@@ -251,6 +257,29 @@ def write(tmp_path):
             path.write_text(content if isinstance(content, str) else "return " + lua(content))
         return path
     return put
+
+
+@pytest.fixture(scope="session")
+def preload_library(tmp_path_factory):
+    """preload.c, built."""
+    library = tmp_path_factory.mktemp("preload") / "preload.so"
+    subprocess.run([os.environ.get("CC", "cc"), "-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC", "-o", library,
+                    pathlib.Path(__file__).with_name("preload.c"), "-ldl"], check=True)
+    return library
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The figures of the crash sweep, all shards together."""
+    total, phases, shards = collections.Counter(), collections.Counter(), 0
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
+        for name, figures in report.user_properties:
+            if name == "crash_sweep" and report.when == "call":
+                shards += 1
+                phases.update(figures.pop("phases"))
+                total.update(figures)
+    if shards:
+        terminalreporter.write_line("crash sweep: " + ", ".join(f"{name} {count}" for name, count in total.items()))
+        terminalreporter.write_line("  killed: " + ", ".join(f"{name} {count}" for name, count in phases.items()))
 
 
 @pytest.fixture
