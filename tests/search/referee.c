@@ -156,6 +156,9 @@ void referee_ended(struct search *s, const struct record *r)
     PROMISE(s, r->posts == w->posts && r->all_hops == w->hops && r->hops == w->attempt_hops,
             "row %d: recorded %u POSTs, %u hops, %u of the attempt; there were %u, %u, %u", (int)r->row, r->posts,
             r->all_hops, r->hops, w->posts, w->hops, w->attempt_hops);
+    PROMISE(s, r->class != CLASS_TIMEOUT || r->attempt_status == STATUS_CANCELLED || w->truth != PROMISED ||
+               search_now_us(s) >= w->started_us + spec_of(s, (unsigned)r->row)->deadline_us,
+            "row %d: its result URL is given up before its deadline", (int)r->row);
     if (w->held) {
         w->held = false;
         e->held--;

@@ -1,4 +1,7 @@
 /* The engine's rules, in a world where time is a number. */
+#include <unistd.h>
+
+#include "engine/state.h"
 #include "world.h"
 
 static void run_to_end(struct world *w)
@@ -145,6 +148,44 @@ static void runs_that_overlap_ask_once(void **state)
     run_to_end(w);
     assert_int_equal(w->posts, 10);
     assert_int_equal(world_view(w).state, JOB_SUCCEEDED);
+    world_free(w);
+}
+
+static void all_answer_at_once(struct world *w)
+{
+    while (w->flying_count) {
+        struct exchange *x = w->flying[0].x;
+        world_land(w, 0);
+        engine_exchange_ended(w->engine, x, &(struct response){.wire = WIRE_ANSWERED, .http_status = 200, .body = STR("ok")});
+    }
+}
+
+/* Two lines wait for the region, two for the group, and each needs both. Both come free in the same turn: what one gate
+ * keeps for a line it called must not keep out who was called by the other. */
+static void lines_called_by_two_gates_do_not_call_one_another_for_ever(void **state)
+{
+    (void)state;
+    struct world *w = world_new(2, 3, 1);
+    struct group_spec groups[] = {{.name = "workspace", .in_flight = 1}};
+    struct endpoint_spec *e = w->table->endpoints;
+    w->table->groups = groups;
+    w->table->group_count = 1;
+    w->table->regions[0].in_flight = 1;
+    e[3].region = 1;
+    e[4].region = e[5].region = 0;
+    for (unsigned i = 1; i < 6; i++)
+        e[i].group = 0;
+    world_start(w);
+    while (w->flying_count < 2)
+        assert_true(world_step(w));
+    assert_int_equal(w->posts_to[0] + w->posts_to[3], 2); /* one has the region, the other the group */
+    alarm(30);
+    all_answer_at_once(w);
+    run_to_end(w);
+    alarm(0);
+    assert_int_equal(w->posts, 6);
+    assert_int_equal(w->engine->regions[0].sema.peak, 1);
+    assert_int_equal(w->engine->groups[0].sema.peak, 1);
     world_free(w);
 }
 
@@ -360,6 +401,49 @@ static void a_chain_is_bounded_by_the_deadline(void **state)
     assert_int_equal(w->posts, 1);
     assert_int_equal(w->row_class[0], CLASS_TIMEOUT);
     assert_non_null(strstr(w->last_error, "result URL"));
+    world_free(w);
+}
+
+static void first_get_hangs(struct world *w, const struct exchange *x, struct reply *out)
+{
+    if (x->post)
+        *out = (struct reply){.status = 303, .location = "http://h/result", .takes_us = SECOND_US};
+    else if (w->gets == 0)
+        out->takes_us = NEVER_US;
+}
+
+static void a_get_that_hangs_costs_its_hop_not_the_result(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 1, 1);
+    w->respond = first_get_hangs;
+    world_start(w);
+    run_to_end(w);
+    assert_int_equal(w->cancelled, 1);
+    assert_int_equal(w->posts, 1);
+    assert_int_equal(w->gets, 2);
+    assert_int_equal(w->row_status[0], STATUS_SUCCEEDED);
+    world_free(w);
+}
+
+static void refused_and_then_the_disk_is_slow(struct world *w, const struct exchange *x, struct reply *out)
+{
+    (void)x;
+    out->status = 503;
+    w->commit_us = w->table->endpoints[0].deadline_us;
+}
+
+static void no_post_leaves_after_the_deadline(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 1, 1);
+    w->respond = refused_and_then_the_disk_is_slow;
+    world_start(w);
+    run_to_end(w);
+    assert_int_equal(w->began_rows, 2);
+    assert_int_equal(w->posts, 1);
+    assert_int_equal(w->row_class[0], CLASS_TIMEOUT);
+    assert_non_null(strstr(w->last_error, "before the request was sent again"));
     world_free(w);
 }
 
@@ -763,6 +847,7 @@ int main(void)
         cmocka_unit_test(one_request_at_most_goes_to_a_cold_endpoint),
         cmocka_unit_test(no_endpoint_holds_back_another),
         cmocka_unit_test(runs_that_overlap_ask_once),
+        cmocka_unit_test(lines_called_by_two_gates_do_not_call_one_another_for_ever),
         cmocka_unit_test(a_retry_gives_its_permits_back_and_goes_first_when_due),
         cmocka_unit_test(attempts_are_bounded),
         cmocka_unit_test(a_chain_of_60_hops_costs_one_post),
@@ -772,6 +857,8 @@ int main(void)
         cmocka_unit_test(an_unknown_outcome_is_not_asked_again_unless_told),
         cmocka_unit_test(the_deadline_that_fires_is_named),
         cmocka_unit_test(a_chain_is_bounded_by_the_deadline),
+        cmocka_unit_test(a_get_that_hangs_costs_its_hop_not_the_result),
+        cmocka_unit_test(no_post_leaves_after_the_deadline),
         cmocka_unit_test(a_308_repeats_the_post_five_times_at_most),
         cmocka_unit_test(an_answer_from_elsewhere_is_not_this_cells),
         cmocka_unit_test(retry_after_holds_the_whole_endpoint_and_no_other),
