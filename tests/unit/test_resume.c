@@ -156,12 +156,13 @@ static void a_new_post_waits_for_the_policy(void **state)
     (void)state;
     for (unsigned failures = 0; failures < 2; failures++) { /* 1: what is gone opens the breaker, too */
         struct past p = {.past = {0}};
+        memset(p.status, failures ? STATUS_SUCCEEDED : STATUS_PENDING, 4);
         add(&p, (struct begun){.n = 4, .status = STATUS_WAITING_RESULT, .attempts = 1,
                                .result_url = "http://h/r0/result"});
         struct world *w = world_with(&p, 1);
         w->table->endpoints[0].retry.unknown = true;
         w->table->endpoints[0].breaker = (struct breaker_rule){failures, MINUTE_US, 30 * SECOND_US};
-        w->policy = failures ? 0 : 1; /* all at once, or question by question */
+        w->policy = failures ? 5 : 1; /* all after a nap, or question by question */
         w->respond = failures ? gone : gone_and_asked_in_its_turn;
         run_to_end(w);
         assert_int_equal(w->gets, 1);
