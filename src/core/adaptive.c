@@ -22,6 +22,16 @@ void adaptive_init(struct adaptive *a, const struct adaptive_rule *rule, unsigne
         a->limit = clamp(a, slots);
 }
 
+void adaptive_change(struct adaptive *a, const struct adaptive_rule *rule, unsigned slots)
+{
+    if (!rule->ceiling || !a->rule.ceiling) {
+        adaptive_init(a, rule, slots);
+        return;
+    }
+    a->rule = *rule;
+    a->limit = clamp(a, a->limit);
+}
+
 unsigned adaptive_limit(const struct adaptive *a)
 {
     return a->limit;

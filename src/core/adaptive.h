@@ -37,6 +37,8 @@ struct adaptive {
 };
 
 void adaptive_init(struct adaptive *a, const struct adaptive_rule *rule, unsigned slots);
+/* What was found stays, within the new bounds. */
+void adaptive_change(struct adaptive *a, const struct adaptive_rule *rule, unsigned slots);
 unsigned adaptive_limit(const struct adaptive *a); /* slots when not adaptive */
 void adaptive_clean(struct adaptive *a, bool saturated);
 /* A 429 or 503 to a request sent at sent_us; in_flight counts it. True: too much was asked at once, and less will

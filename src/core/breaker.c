@@ -7,6 +7,13 @@ void breaker_init(struct breaker *b, const struct breaker_rule *rule)
     *b = (struct breaker){.rule = *rule, .state = BREAKER_CLOSED};
 }
 
+void breaker_change(struct breaker *b, const struct breaker_rule *rule)
+{
+    if (!rule->failures && b->state != BREAKER_DEAD)
+        breaker_init(b, rule);
+    b->rule = *rule;
+}
+
 bool breaker_allows(struct breaker *b, int64_t now_us)
 {
     if (b->state == BREAKER_OPEN && now_us >= b->open_until_us) {

@@ -24,6 +24,8 @@ struct breaker {
 };
 
 void breaker_init(struct breaker *b, const struct breaker_rule *rule);
+/* What is known of the endpoint stays; without a rule nothing keeps it open, unless it is dead. */
+void breaker_change(struct breaker *b, const struct breaker_rule *rule);
 /* May a request start now? Moves open to half open when the cooldown is over. If so the caller
  * starts it and reports its end by one of the three below. */
 bool breaker_allows(struct breaker *b, int64_t now_us);

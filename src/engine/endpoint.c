@@ -1,18 +1,66 @@
 /* What is known of an endpoint: whether it is warm, broken or on hold, and how much of it may be asked at once. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
 #include "base/timeutil.h"
 #include "engine/state.h"
 
-void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_spec *spec)
+struct endpoint *endpoint_new(struct engine *e)
 {
-    const struct region_spec *region = &e->table->regions[spec->region];
-    *ep = (struct endpoint){.engine = e, .spec = spec};
-    gate_init(&ep->gate, e, spec->id, 1, spec->rate_per_minute);
+    struct endpoint *ep = mem_zalloc(sizeof *ep);
+    ep->engine = e;
+    gate_init(&ep->gate, e, "", 1, 0);
     ep->gate.endpoint = ep;
-    ep->region = region->in_flight ? &e->regions[spec->region] : NULL;
-    ep->group = spec->group == NO_INDEX ? NULL : &e->groups[spec->group];
+    list_init(&ep->in_flight);
+    return ep;
+}
+
+void endpoint_free(struct endpoint *ep)
+{
+    gate_done(&ep->gate);
+    region_table_unref(ep->table);
+    free(ep);
+}
+
+const char *endpoint_away(const struct endpoint *ep)
+{
+    return ep->absent ? "it is not in the region table" : ep->spec->paused;
+}
+
+/* Of another URL nothing is known yet. */
+static void forget(struct endpoint *ep, const struct endpoint_spec *spec)
+{
+    ep->warm = false;
+    ep->gate.held = false;
+    ep->gate.ramp = 0;
+    ep->gate.sema.closed_until_us = 0;
     breaker_init(&ep->breaker, &spec->breaker);
     adaptive_init(&ep->adaptive, &spec->adaptive, spec->slots);
-    list_init(&ep->in_flight);
+}
+
+void endpoint_follow(struct endpoint *ep, struct region_table *table, const struct endpoint_spec *spec)
+{
+    bool was_away = ep->spec && endpoint_away(ep);
+    ep->absent = !spec;
+    if (ep->absent)
+        return;
+    if (!ep->spec || strcmp(ep->spec->url, spec->url) != 0) {
+        forget(ep, spec);
+    } else if (was_away && !spec->paused && ep->breaker.state == BREAKER_DEAD) {
+        breaker_init(&ep->breaker, &spec->breaker); /* who gives it back says that it is well */
+    } else {
+        breaker_change(&ep->breaker, &spec->breaker);
+        adaptive_change(&ep->adaptive, &spec->adaptive, spec->slots);
+    }
+    region_table_ref(table);
+    region_table_unref(ep->table);
+    ep->table = table;
+    ep->spec = spec;
+    ep->gate.sema.name = spec->id;
+    ep->gate.sema.limit = endpoint_limit(ep);
+    rate_set(&ep->gate.sema.rate, spec->rate_per_minute);
 }
 
 unsigned endpoint_limit(const struct endpoint *ep)
@@ -83,8 +131,8 @@ bool endpoint_judge(struct endpoint *ep, const struct outcome *o, int64_t sent_u
         tell_endpoint(ep, EVENT_BREAKER_OPENED, o->error, NEVER_US);
     if (o->quota && ep->group) {
         for (size_t i = 0; i < e->table->endpoint_count; i++)
-            if (e->endpoints[i].group == ep->group)
-                kill_breaker(&e->endpoints[i], o->error);
+            if (e->endpoints[i]->group == ep->group)
+                kill_breaker(e->endpoints[i], o->error);
     } else if (o->quota) {
         kill_breaker(ep, o->error);
     }
@@ -100,12 +148,12 @@ bool endpoint_judge(struct endpoint *ep, const struct outcome *o, int64_t sent_u
 
 /* ---- for eyes ---- */
 
-void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out)
+static void view_endpoint(const struct engine *e, const struct endpoint *ep, struct endpoint_view *out)
 {
-    const struct endpoint *ep = &e->endpoints[index];
     const struct list *oldest = ep->in_flight.next;
     *out = (struct endpoint_view){
         .spec = ep->spec,
+        .away = endpoint_away(ep),
         .in_flight = ep->gate.sema.used,
         .limit = gate_limit(&ep->gate),
         .backing_off = ep->backing_off,
@@ -122,4 +170,16 @@ void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoin
             if (job->lines[i].endpoint == ep)
                 out->waiting += job->endpoints[i].tally.by_status[STATUS_PENDING];
     }
+}
+
+void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out)
+{
+    assert(index < e->table->endpoint_count);
+    view_endpoint(e, e->endpoints[index], out);
+}
+
+void engine_job_endpoint_view(const struct engine_job *job, uint32_t position, struct endpoint_view *out)
+{
+    assert(position < job->plan->endpoint_count);
+    view_endpoint(job->engine, job->lines[position].endpoint, out);
 }

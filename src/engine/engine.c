@@ -54,22 +54,13 @@ struct engine *engine_new(const struct engine_ports *ports, struct region_table 
 {
     struct engine *e = mem_zalloc(sizeof *e);
     e->ports = *ports;
-    e->table = region_table_ref(table);
     rng_seed(&e->rng, ports->seed);
     list_init(&e->ready);
     list_init(&e->awaiting);
     list_init(&e->jobs);
-    gate_init(&e->global, e, "global", table->in_flight, 0);
-    e->regions = mem_zalloc(table->region_count * sizeof *e->regions);
-    for (size_t i = 0; i < table->region_count; i++)
-        gate_init(&e->regions[i], e, table->regions[i].id, table->regions[i].in_flight, 0);
-    e->groups = mem_zalloc(table->group_count * sizeof *e->groups);
-    for (size_t i = 0; i < table->group_count; i++)
-        gate_init(&e->groups[i], e, table->groups[i].name, table->groups[i].in_flight,
-                  table->groups[i].rate_per_minute);
-    e->endpoints = mem_zalloc(table->endpoint_count * sizeof *e->endpoints);
-    for (size_t i = 0; i < table->endpoint_count; i++)
-        endpoint_init(e, &e->endpoints[i], &table->endpoints[i]);
+    map_init(&e->ids);
+    gate_init(&e->global, e, "global", 0, 0);
+    table_enter(e, table);
     return e;
 }
 
@@ -83,18 +74,9 @@ void engine_free(struct engine *e)
         job->over = true;
         engine_job_free(job);
     }
+    table_leave(e);
     gate_done(&e->global);
-    for (size_t i = 0; i < e->table->region_count; i++)
-        gate_done(&e->regions[i]);
-    for (size_t i = 0; i < e->table->group_count; i++)
-        gate_done(&e->groups[i]);
-    for (size_t i = 0; i < e->table->endpoint_count; i++)
-        gate_done(&e->endpoints[i].gate);
     timers_done(&e->timers);
-    free(e->endpoints);
-    free(e->regions);
-    free(e->groups);
-    region_table_unref(e->table);
     free(e);
 }
 

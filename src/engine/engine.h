@@ -39,6 +39,26 @@ enum stop_how {
 /* Idempotent; abort after drain is allowed. Open executions end `cancelled`, and the job with `state`. */
 void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state, const char *reason);
 
+/* ---- the region table, live ----
+ *
+ * Between two turns. Endpoints, regions and groups are matched by name and keep what is known of them; new limits,
+ * rates, deadlines and pauses hold at once: what is in flight is never cut off, it finishes on the snapshot it was
+ * dispatched under (its rows say which), and whoever is next goes by the new one. Takes a reference. What waits for an
+ * endpoint that is paused, or not in the table any more, does as the job's on_missing says. A job keeps its own plan,
+ * made against whatever snapshot; endpoints that are new are for jobs to come. A dead breaker is forgotten when its
+ * endpoint comes back from a pause, and all that is known of one with another URL. */
+void engine_change_table(struct engine *e, struct region_table *table);
+
+/* What a change would mean to a job that runs: a count of executions. */
+struct change_effect {
+    uint64_t moved;                 /* pending, and asked at another URL or by another adapter */
+    uint64_t waiting, skipped;      /* pending at an endpoint that goes away: on_missing */
+    uint64_t released;              /* pending at one that comes back */
+    unsigned finishing;             /* in flight at one of these: they end as they began */
+    int64_t revision;               /* the oldest they began under */
+};
+void engine_change_effect(const struct engine_job *job, const struct region_table *to, struct change_effect *out);
+
 /* ---- for policies ---- */
 /* Starts a selection; ready(token) follows when all of it has ended. Takes s. */
 void engine_run(struct engine_job *job, struct selection *s, void *token);
@@ -91,6 +111,7 @@ void engine_job_view(const struct engine_job *job, struct job_view *out);
 
 struct endpoint_view {
     const struct endpoint_spec *spec;
+    const char *away;               /* paused, or in the table no more: why; NULL: it is asked */
     unsigned in_flight, limit;      /* limit in force now: slots, adaptive, cold */
     unsigned backing_off, waiting;  /* executions; waiting: in line and not started, saturating */
     bool cold;                      /* has not answered since it was last idle for `scaledown` */
@@ -99,7 +120,8 @@ struct endpoint_view {
     int64_t breaker_until_us;
     int64_t oldest_dispatch_us;     /* of what is in flight; 0: none */
 };
-void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out);
+void engine_endpoint_view(const struct engine *e, unsigned index, struct endpoint_view *out); /* of the table of now */
+void engine_job_endpoint_view(const struct engine_job *job, uint32_t position, struct endpoint_view *out);
 unsigned engine_in_flight(const struct engine *e, unsigned *peak);
 
 #endif

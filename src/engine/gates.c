@@ -4,6 +4,7 @@
  * many waiters as it has permits for. A permit that is kept for a called line is not given to
  * another, so nobody barges; a called line that does not use it hands the call on. */
 #include <assert.h>
+#include <stdlib.h>
 
 #include "base/timeutil.h"
 #include "engine/state.h"
@@ -23,6 +24,7 @@ void gate_done(struct gate *g)
 {
     assert(list_empty(&g->sema.waiters));
     timer_off(&g->engine->timers, &g->timer);
+    free(g->name);
 }
 
 /* Would this gate let one more start, calls aside? If only time can tell, *retry_us is when. */
@@ -30,7 +32,7 @@ static bool gate_open(struct gate *g, int64_t now_us, int64_t *retry_us)
 {
     struct endpoint *ep = g->endpoint;
     *retry_us = NEVER_US;
-    if (ep && ep->spec->paused)
+    if (ep && endpoint_away(ep))
         return false;
     if (ep && !breaker_allows(&ep->breaker, now_us)) {
         if (ep->breaker.state == BREAKER_OPEN)
@@ -66,8 +68,7 @@ void gate_call(struct gate *g)
         return;
     int64_t now_us = engine_now(g->engine), retry_us;
     if (g->endpoint && g->endpoint->breaker.state == BREAKER_DEAD)
-        while (!list_empty(&g->sema.waiters)) /* each skips what it has */
-            line_wake(container_of(list_pop(&g->sema.waiters), struct line, link));
+        gate_empty(g); /* each skips what it has */
     while (!list_empty(&g->sema.waiters)) {
         if (!gate_open(g, now_us, &retry_us)) {
             timer_set(&g->engine->timers, &g->timer, retry_us);
@@ -81,6 +82,12 @@ void gate_call(struct gate *g)
         list_push(&g->engine->ready, &line->link);
         engine_poke(g->engine);
     }
+}
+
+void gate_empty(struct gate *g)
+{
+    while (!list_empty(&g->sema.waiters))
+        line_wake(container_of(list_pop(&g->sema.waiters), struct line, link));
 }
 
 void gate_hold(struct gate *g, int64_t until_us)
@@ -119,14 +126,18 @@ static size_t line_gates(struct line *line, struct gate *gates[5])
     return n;
 }
 
-void permits_release(struct line *line)
+/* Of the gates it took them from: its endpoint may be in another group by now. */
+void permits_release(struct live *live)
 {
-    struct gate *gates[5];
-    size_t count = line_gates(line, gates);
-    for (size_t i = 0; i < count; i++) {
-        sema_release(&gates[i]->sema);
-        gate_call(gates[i]);
-    }
+    struct engine_job *job = live->line->job;
+    struct gate *gates[] = {&live->line->endpoint->gate, live->group, live->region,
+                            job->gate.sema.limit ? &job->gate : NULL, &job->engine->global};
+    live->group = live->region = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(gates); i++)
+        if (gates[i]) {
+            sema_release(&gates[i]->sema);
+            gate_call(gates[i]);
+        }
 }
 
 /* Forgets that a gate called this line, and passes the call on. */
@@ -163,6 +174,8 @@ static bool line_has_work(struct line *line)
     if (line->endpoint->breaker.state == BREAKER_DEAD)
         job_close_endpoint(line->job, line->position, CLASS_BREAKER_OPEN,
                            "the endpoint kept failing: look at its earlier errors, then retry");
+    else
+        line_close_away(line);
     if (!list_empty(&line->due) || warm_wanted(line))
         return true;
     bool more = line_next(line, &run, &cell) && line->backing_off < LINE_BACKING_OFF_MAX;

@@ -18,7 +18,8 @@ static void lines_init(struct engine_job *job)
         struct line *line = &job->lines[i];
         line->job = job;
         line->position = i;
-        line->endpoint = &job->engine->endpoints[job->plan->endpoints[i]];
+        line->endpoint = engine_endpoint(job->engine, job->plan->table, plan_endpoint(job->plan, i));
+        line->endpoint->lines++;
         list_init(&line->link);
         list_init(&line->parts);
         list_init(&line->due);
@@ -76,25 +77,20 @@ static void job_record_state(struct engine_job *job, enum job_state state, int64
     *number = e->ports.recorder.job_changed(e->ports.recorder.ctx, &row);
 }
 
-/* Executions of endpoints that are paused, when the job does not want to wait for them. */
-static void close_paused(struct engine_job *job)
+void line_close_away(struct line *line)
 {
-    if (job->spec->on_missing != ON_MISSING_SKIP)
+    struct engine_job *job = line->job;
+    const char *why = endpoint_away(line->endpoint);
+    if (!why || job->spec->on_missing != ON_MISSING_SKIP || job->stopping != JOB_GOES_ON || job->closed)
         return;
-    for (uint32_t i = 0; i < job->plan->endpoint_count; i++) {
-        const struct endpoint_spec *spec = plan_endpoint(job->plan, i);
-        if (spec->paused) {
-            char *reason = mem_printf("the endpoint is paused: %s", spec->paused);
-            job_close_endpoint(job, i, CLASS_NONE, reason);
-            free(reason);
-        }
-    }
+    char *reason = mem_printf("the endpoint is paused: %s", why);
+    job_close_endpoint(job, line->position, CLASS_NONE, reason);
+    free(reason);
 }
 
 struct engine_job *engine_submit(struct engine *e, const struct job_start *start)
 {
     struct engine_job *job = mem_zalloc(sizeof *job);
-    assert(start->plan->table == e->table);
     job->engine = e;
     job->id = mem_strdup(start->id);
     job->first_row = start->first_row;
@@ -117,7 +113,8 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     tallies_init(job);
     lines_init(job);
     take_up_past(job);
-    close_paused(job);
+    for (uint32_t i = 0; i < job->plan->endpoint_count; i++)
+        line_close_away(&job->lines[i]);
     if (job->spec->warm)
         warm_begin(job);
     job_start_policy(job);
@@ -131,8 +128,10 @@ void engine_job_free(struct engine_job *job)
         return;
     assert(job->over);
     runs_free(job);
-    for (uint32_t i = 0; i < job->plan->endpoint_count; i++)
+    for (uint32_t i = 0; i < job->plan->endpoint_count; i++) {
         line_leave(&job->lines[i]);
+        job->lines[i].endpoint->lines--;
+    }
     timer_off(&job->engine->timers, &job->timeout);
     list_unlink(&job->closing.link);
     gate_done(&job->gate);

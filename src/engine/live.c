@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/timeutil.h"
@@ -51,6 +52,7 @@ static struct live *live_new(struct line *line, struct run *run, struct cell cel
     live->queued_us = run ? run->queued_us : engine_now(line->job->engine);
     live->timer.fire = timer_fired;
     live->cost = NAN;
+    live_pin(live);
     count_past(live, line->job->past);
     list_init(&live->link);
     list_init(&live->await.link);
@@ -72,8 +74,40 @@ void live_free(struct live *live)
     buf_done(&live->body);
     free(live->result_url);
     free(live->post_url);
+    region_table_unref(live->table);
     live->line->job->live_count--;
     free(live);
+}
+
+/* A body is made for the settings of its attempt, and a 307 was about their URL. */
+void live_pin(struct live *live)
+{
+    const struct endpoint *ep = live->line->endpoint;
+    if (live->table == ep->table)
+        return;
+    region_table_unref(live->table);
+    live->table = region_table_ref(ep->table);
+    live->spec = ep->spec;
+    buf_clear(&live->body);
+    free(live->post_url);
+    live->post_url = NULL;
+}
+
+/* One that has no exchange under way goes on with the new ones. */
+void live_settings_changed(struct live *live)
+{
+    if (live->phase != PHASE_BACKING_OFF && live->phase != PHASE_DUE)
+        return;
+    live_pin(live);
+    const char *away = endpoint_away(live->line->endpoint);
+    if (live->warm && (away || !live->spec->warm)) {
+        live_give_up(live, CLASS_NONE, away ? away : "the endpoint needs no warming any more");
+        return;
+    }
+    if (live->warm)
+        live->warm = live->spec->warm;
+    if (live->phase == PHASE_DUE && live->started_us)
+        timer_set(&live_engine(live)->timers, &live->timer, live_deadline_us(live));
 }
 
 /* As little as an endpoint can be asked. */
@@ -85,7 +119,7 @@ static struct ask ask_of(const struct live *live)
     return (struct ask){
         .job = job->spec,
         .question = live->warm ? &warm_question : &job->spec->questions[live->cell.question],
-        .table = job->plan->table,
+        .table = live->table,
         .endpoint = live_spec(live),
         .sample = live->cell.sample + 1,
         .warm = live->warm,
@@ -199,7 +233,7 @@ static const char *first_url(struct live *live)
     if (!live->on_result_url)
         return live->post_url ? live->post_url : spec->url;
     free(live->result_url);
-    return live->result_url = mem_strdup(live->line->job->plan->table->regions[spec->region].health);
+    return live->result_url = mem_strdup(live->table->regions[spec->region].health);
 }
 
 /* A row for the attempt, then its POST. */
@@ -227,7 +261,7 @@ static void begin_attempt(struct live *live)
         .request = live->warm == WARM_HEALTH ? (struct str){0} : buf_str(&live->body),
         .queued_at = engine_unix_s(e, live->queued_us),
         .in_flight = e->global.sema.used,
-        .revision = job->plan->table->revision,
+        .revision = live->table->revision,
         .first = live->attempt == 1,
         .cold = live->cold,
     };
@@ -273,6 +307,8 @@ void live_start(struct line *line)
     timer_off(&job->engine->timers, &live->timer);
     live->phase = PHASE_RECORDING;
     list_push(&line->endpoint->in_flight, &live->link);
+    live->region = line->endpoint->region;
+    live->group = line->endpoint->group;
     if (++job->in_flight > job->max_in_flight)
         job->max_in_flight = job->in_flight;
     if (live->collecting)
@@ -282,6 +318,13 @@ void live_start(struct line *line)
 }
 
 /* ---- what came back ---- */
+
+/* What was asked at an earlier URL says nothing about the one that is there now. */
+static bool live_judge(struct live *live, const struct outcome *o)
+{
+    struct endpoint *ep = live->line->endpoint;
+    return strcmp(live->spec->url, ep->spec->url) == 0 && endpoint_judge(ep, o, live->sent_us);
+}
 
 static void fetch_after(struct live *live, int64_t wait_us)
 {
@@ -385,7 +428,7 @@ void live_exchange_ended(struct live *live, const struct response *r)
         e->ports.adapter.read(e->ports.adapter.ctx, &ask, r, &answer);
         a = &answer;
     }
-    outcome_decide(live->line->job->plan->table, live_spec(live), live->on_result_url, r, a,
+    outcome_decide(live->table, live_spec(live), live->on_result_url, r, a,
                    engine_unix_s(e, engine_now(e)), &o);
     if (o.action == ACTION_FOLLOW && !o.url && !live->result_url) {
         o.action = ACTION_FAIL;
@@ -395,7 +438,7 @@ void live_exchange_ended(struct live *live, const struct response *r)
     live->phase = PHASE_POLL_WAIT; /* no exchange is in flight any more */
     if (o.action != ACTION_SUCCEED)
         live_set_error(live, o.class, o.error);
-    if (endpoint_judge(live->line->endpoint, &o, live->sent_us) && o.action == ACTION_RETRY)
+    if (live_judge(live, &o) && o.action == ACTION_RETRY)
         live->forgiven++;
     switch (o.action) {
     case ACTION_SUCCEED:
@@ -447,7 +490,7 @@ static void out_of_time(struct live *live)
     struct outcome o = {.action = ACTION_FAIL, .class = CLASS_TIMEOUT, .counts_as_failure = true, .wait_us = -1};
     snprintf(o.error, sizeof o.error, "%s", error);
     live->phase = PHASE_POLL_WAIT;
-    endpoint_judge(live->line->endpoint, &o, live->sent_us);
+    live_judge(live, &o);
     live_fail_or_retry(live, spec->retry.unknown && !live->on_result_url, -1, NULL, NULL);
 }
 

@@ -11,7 +11,7 @@ static inline struct engine *live_engine(const struct live *live)
 
 static inline const struct endpoint_spec *live_spec(const struct live *live)
 {
-    return live->line->endpoint->spec;
+    return live->spec;
 }
 
 /* Of the execution, once its first POST has left. */

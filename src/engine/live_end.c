@@ -50,7 +50,7 @@ static void give_back_permits(struct live *live)
     list_unlink(&live->link);
     ep->last_used_us = engine_now(live_engine(live));
     live->line->job->in_flight--;
-    permits_release(live->line);
+    permits_release(live);
 }
 
 static void add_cost(struct live *live, const struct answer *a)
@@ -106,7 +106,7 @@ static uint64_t record_end(struct live *live, enum status attempt, enum status e
             .posts = live->posts,
             .hops = live->hops,
             .cold = live->cold,
-            .revision = job->plan->table->revision,
+            .revision = live->table->revision,
             .ended_at = status_is_final(execution) ? engine_unix_s(e, live->ended_us) : NAN,
             .prompt_tokens = a ? a->prompt_tokens : -1,
             .completion_tokens = a ? a->completion_tokens : -1,
@@ -138,6 +138,7 @@ static void back_off(struct live *live, int64_t wait_us, const struct response *
     live->queued_us = live->ended_us + wait_us;
     timer_set(&e->timers, &live->timer, live->queued_us);
     live_tell(live, EVENT_ATTEMPT_FAILED, wait_us);
+    live_pin(live);
 }
 
 static bool may_try_again(const struct live *live)

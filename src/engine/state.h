@@ -6,6 +6,9 @@
  *   line     one job's work at one endpoint: retries that are due, a warm-up, then the parts in order
  *   live     an execution from its first dispatch until its last row is durable; so is a warm-up
  *
+ * Endpoints are known by their ids and outlive the table they came from: one that is in no table any more is `absent`
+ * while a job's line stands at it. A live has the snapshot it was dispatched under.
+ *
  * A line with work is in exactly one list: `ready`, or the waiters of the first gate that
  * refused it. A line without work is in none. */
 #ifndef ENGINE_STATE_H
@@ -24,6 +27,7 @@ struct gate {
     struct sema sema;
     struct engine *engine;
     struct endpoint *endpoint; /* whose breaker and pause count too; NULL: not an endpoint's */
+    char *name;                /* of a region or group; NULL: an endpoint's, a job's, the program's */
     struct timer timer;
     unsigned called;           /* lines moved to `ready` that have not tried yet */
     bool held;                 /* closed for a time; not looked at since */
@@ -32,15 +36,24 @@ struct gate {
 
 struct endpoint {
     struct engine *engine;
-    const struct endpoint_spec *spec;
+    struct region_table *table;  /* a reference; the newest that has it */
+    const struct endpoint_spec *spec; /* in it */
+    bool absent;                 /* not in the engine's table */
+    unsigned lines;              /* that stand at it */
     struct gate gate;
-    struct gate *region, *group; /* NULL: no such cap */
+    struct gate *region, *group; /* NULL: absent, in no group */
     struct breaker breaker;
     struct adaptive adaptive;
     bool warm;                 /* has answered and was not idle for `scaledown` since */
     int64_t last_used_us;
     unsigned backing_off;
     struct list in_flight;     /* of struct live, oldest dispatch first */
+};
+
+/* Regions' or groups': by index in the table, then those of earlier tables with a permit out. */
+struct gates {
+    struct gate **list;
+    size_t count;
 };
 
 /* Waits for a record to be durable. In engine->awaiting, oldest first. */
@@ -53,8 +66,10 @@ struct await {
 struct engine {
     struct engine_ports ports;
     struct region_table *table;
-    struct endpoint *endpoints; /* by spec->index */
-    struct gate *regions, *groups;
+    struct endpoint **endpoints; /* by spec->index in the table, then the absent ones */
+    size_t endpoint_count;
+    struct map ids;             /* of endpoints -> where in that array */
+    struct gates regions, groups;
     struct gate global;
     struct timers timers;
     struct list ready;          /* of struct line */
@@ -157,6 +172,9 @@ struct live {
     struct list in_line;        /* line->lives */
     struct list watchers;       /* of struct watcher: further runs that wait for it */
     struct line *line;
+    struct region_table *table; /* a reference: the snapshot it was dispatched under, or will be */
+    const struct endpoint_spec *spec; /* in it */
+    struct gate *region, *group; /* whose permits it holds; NULL: none */
     struct run *run;
     struct cell cell;
     uint64_t n;
@@ -201,18 +219,29 @@ void gate_hold(struct gate *g, int64_t until_us);
 void gate_ramp(struct gate *g);
 void gate_answered(struct gate *g);
 unsigned gate_limit(const struct gate *g);    /* in force now; 0: none */
-void permits_release(struct line *line);
+void gate_empty(struct gate *g);              /* all who wait or were called look again */
+void permits_release(struct live *live);
 void line_wake(struct line *line);            /* there may be work */
 void line_leave(struct line *line);           /* out of the list it is in */
 void lines_pump(struct engine *e);            /* starts all that may start */
 
 /* ---- endpoint.c ---- */
-void endpoint_init(struct engine *e, struct endpoint *ep, const struct endpoint_spec *spec);
+struct endpoint *endpoint_new(struct engine *e);
+void endpoint_free(struct endpoint *ep);
+/* Its settings from now on. NULL: it is absent. What is known of it stays, unless it has moved to another URL. */
+void endpoint_follow(struct endpoint *ep, struct region_table *table, const struct endpoint_spec *spec);
+const char *endpoint_away(const struct endpoint *ep); /* why it is not asked; NULL: it is */
 unsigned endpoint_limit(const struct endpoint *ep);
 void endpoint_touch(struct endpoint *ep, int64_t now_us); /* cold again after a long idle time? */
 /* What an exchange says about the endpoint, whatever it means for the execution. */
 /* True: it was asked for too much at once, which is no fault of the execution's. */
 bool endpoint_judge(struct endpoint *ep, const struct outcome *o, int64_t sent_us);
+
+/* ---- change.c ---- */
+void table_enter(struct engine *e, struct region_table *table); /* its endpoints, regions and groups */
+void table_leave(struct engine *e);
+/* The endpoint of a plan's table, whatever table the engine has now. */
+struct endpoint *engine_endpoint(struct engine *e, struct region_table *table, const struct endpoint_spec *spec);
 
 /* ---- runs.c ---- */
 /* The next execution of the line that is pending, not yet started. Passes over what has ended. */
@@ -233,6 +262,8 @@ bool live_is_wanted(const struct live *live); /* by a run, or as a warm-up */
 /* Between attempts: the last failure stands. What was never fetched is skipped, for this reason. */
 void live_give_up(struct live *live, enum failure_class class, const char *reason);
 void live_free(struct live *live);
+void live_pin(struct live *live);             /* to the settings of now: nothing of it is in flight */
+void live_settings_changed(struct live *live);
 void live_exchange_ended(struct live *live, const struct response *r);
 
 /* ---- warm.c ---- */
@@ -246,6 +277,7 @@ bool warm_is_over(const struct engine_job *job);
 void job_add_cost(struct engine_job *job, double cost); /* NAN: none */
 void job_move(struct engine_job *job, struct cell cell, enum status to);
 void job_close_endpoint(struct engine_job *job, uint32_t position, enum failure_class class, const char *reason);
+void line_close_away(struct line *line);      /* skips what waits for an endpoint that is away, if the job says so */
 void job_dispatched(struct engine_job *job, const struct live *live, int64_t now_us);
 void job_execution_ended(struct live *live);
 void job_settle(struct engine_job *job);      /* ends it when nothing is left to do */

@@ -6,7 +6,7 @@ static bool wants_warming(const struct line *line)
 {
     const struct endpoint_spec *spec = line->endpoint->spec;
     const struct tally *t = &line->job->endpoints[line->position].tally;
-    return spec->warm && !spec->paused && t->by_status[STATUS_PENDING];
+    return spec->warm && !endpoint_away(line->endpoint) && t->by_status[STATUS_PENDING];
 }
 
 void warm_begin(struct engine_job *job)
@@ -36,11 +36,12 @@ static void count_ended(struct engine_job *job, bool warm)
         job->warm.ended_us = engine_now(job->engine);
 }
 
-/* While it stood in line another job may have warmed the endpoint, or it was given up. */
+/* While it stood in line another job may have warmed the endpoint, or it was given up or taken away. */
 bool warm_wanted(struct line *line)
 {
     const struct endpoint *ep = line->endpoint;
-    if (line->to_warm && (ep->warm || ep->breaker.state == BREAKER_DEAD)) {
+    bool lost = ep->breaker.state == BREAKER_DEAD || endpoint_away(ep) || !ep->spec->warm;
+    if (line->to_warm && (ep->warm || lost)) {
         line->to_warm = false;
         count_ended(line->job, ep->warm);
     }

@@ -331,16 +331,16 @@ static void check_permits(struct search *s)
     check_gate(s, &e->global, held_by(s, NULL, -1, -1));
     for (size_t i = 0; i < s->table->endpoint_count; i++) {
         size_t listed = 0;
-        LIST_EACH(it, &e->endpoints[i].in_flight)
+        LIST_EACH(it, &e->endpoints[i]->in_flight)
             listed++;
-        check_gate(s, &e->endpoints[i].gate, s->endpoints[i].held);
+        check_gate(s, &e->endpoints[i]->gate, s->endpoints[i].held);
         PROMISE(s, listed == s->endpoints[i].held, "%zu of %u are listed as in flight", listed, s->endpoints[i].held);
     }
     for (size_t i = 0; i < s->table->region_count; i++)
         if (s->table->regions[i].in_flight)
-            check_gate(s, &e->regions[i], held_by(s, NULL, (int)i, -1));
+            check_gate(s, e->regions.list[i], held_by(s, NULL, (int)i, -1));
     for (size_t i = 0; i < s->table->group_count; i++)
-        check_gate(s, &e->groups[i], held_by(s, NULL, -1, (int)i));
+        check_gate(s, e->groups.list[i], held_by(s, NULL, -1, (int)i));
     for (unsigned i = 0; i < s->job_count; i++)
         if (s->jobs[i].job && s->jobs[i].spec->in_flight)
             check_gate(s, &s->jobs[i].job->gate, held_by(s, &s->jobs[i], -1, -1));

@@ -52,6 +52,7 @@ struct world {
     enum status row_status[WORLD_LOG];      /* of each execution, as recorded */
     enum failure_class row_class[WORLD_LOG];
     unsigned row_posts[WORLD_LOG], row_hops[WORLD_LOG];
+    int64_t row_revision[WORLD_LOG];        /* of its last attempt */
     char last_error[512];
     char committed_url[256];                /* last result URL recorded */
     uint64_t committed_number;
@@ -173,6 +174,7 @@ static uint64_t world_began(void *ctx, const struct attempt_began *r)
     struct world *w = ctx;
     assert_false(status_is_final(w->row_status[r->row]));
     w->row_status[r->row] = STATUS_RUNNING;
+    w->row_revision[r->row] = r->revision;
     w->began_rows++;
     return world_record(w);
 }
@@ -190,6 +192,8 @@ static uint64_t world_ended(void *ctx, const struct attempt_ended *r)
 {
     struct world *w = ctx;
     assert_false(status_is_final(w->row_status[r->row]));
+    if (w->row_revision[r->row]) /* else an earlier run began it */
+        assert_int_equal(w->row_revision[r->row], r->execution.revision);
     w->row_status[r->row] = r->execution.status;
     w->row_class[r->row] = r->execution.class;
     w->row_posts[r->row] = r->execution.posts;
@@ -366,6 +370,7 @@ static struct world *world_new(unsigned regions, unsigned models, unsigned quest
                 .id = arena_printf(&t->arena, "r%u/m%u", r, m),
                 .model = arena_printf(&t->arena, "m%u", m),
                 .url = arena_printf(&t->arena, "http://h/r%u/m%u", r, m),
+                .adapter = "plain",
                 .slots = 1, .deadline_us = 15 * MINUTE_US, .connect_us = 10 * SECOND_US, .hop_us = 3 * MINUTE_US,
                 .scaledown_us = 10 * MINUTE_US, .poll_us = SECOND_US, .max_body_bytes = 1 << 20,
                 .retry = {.attempts = 4, .base_us = SECOND_US, .cap_us = MINUTE_US},
