@@ -56,7 +56,7 @@ void referee_life(struct search *s)
         else if (row->last != LAST_ENDED)
             w->truth = row->last == LAST_HOPPED ? PROMISED : UNKNOWN_POST;
         w->good = w->held = false;
-        w->not_before_us = w->started_us = 0;
+        w->not_before_us = w->started_us = w->first_us = 0;
         w->began = false;
     }
     memcpy(s->said, s->disk, sizeof s->said);
@@ -157,8 +157,10 @@ void referee_ended(struct search *s, const struct record *r)
             "row %d: recorded %u POSTs, %u hops, %u of the attempt; there were %u, %u, %u", (int)r->row, r->posts,
             r->all_hops, r->hops, w->posts, w->hops, w->attempt_hops);
     PROMISE(s, r->class != CLASS_TIMEOUT || r->attempt_status == STATUS_CANCELLED || w->truth != PROMISED ||
-               search_now_us(s) >= w->started_us + spec_of(s, (unsigned)r->row)->deadline_us,
+               search_now_us(s) >= w->first_us + spec_of(s, (unsigned)r->row)->deadline_us,
             "row %d: its result URL is given up before its deadline", (int)r->row);
+    PROMISE(s, r->attempt_status != STATUS_CANCELLED || job_of_row(s, r->row)->stopped != STOPPED_DRAIN,
+            "row %d is cut off by a drain", (int)r->row);
     if (w->held) {
         w->held = false;
         e->held--;
@@ -211,6 +213,8 @@ void referee_sent(struct search *s, const struct exchange *x, unsigned row, unsi
         take_permits(s, row);
     if (!w->started_us)
         w->started_us = search_now_us(s);
+    if (!w->first_us)
+        w->first_us = search_now_us(s);
     w->good = false;
     if (x->post) {
         w->posts++;
@@ -239,6 +243,9 @@ static void turned_away(struct search *s, const struct exchange *x, struct watch
     if (!x->post)
         return;
     w->truth = MAY_POST;
+    const struct adaptive_rule *rule = &x->endpoint->adaptive;
+    if (busy && rule->ceiling && s->endpoints[x->endpoint->index].held > (rule->floor > 1 ? rule->floor : 1))
+        w->pardons++;
     if (busy && s->fleet->endpoints[x->endpoint->index].retry_after_us)
         told_to_wait(s, x, w, all);
 }

@@ -29,8 +29,8 @@ static void apply_began(struct search *s, struct row *row, const struct record *
     PROMISE(s, waits(row), "row %lld is dispatched while it is %s", (long long)r->row, status_name(row->status));
     PROMISE(s, row->last == LAST_NONE || row->last == LAST_ENDED, "row %lld: two attempts at once", (long long)r->row);
     PROMISE(s, r->number == row->attempts + 1, "row %lld: attempt %u after %u", (long long)r->row, r->number, row->attempts);
-    bool refusals_count = !s->table->endpoints[endpoint_of_row(s, r->row)].adaptive.ceiling; /* else the limit was wrong, not it */
-    PROMISE(s, !refusals_count || r->number - row->forgiven <= most, "row %lld: attempt %u of %u", (long long)r->row, r->number, most);
+    PROMISE(s, r->number - row->forgiven - s->watched[r->row].pardons <= most, "row %lld: attempt %u of %u",
+            (long long)r->row, r->number, most);
     row->attempts = r->number;
     row->last = LAST_DISPATCHED;
     row->hopped = false;
@@ -119,6 +119,7 @@ void rows_open_again(struct search *s, struct search_job *j)
             row->hops = row->hops_before;
         } else if (row->last == LAST_ENDED) {
             row->forgiven = row->attempts;
+            s->watched[i].pardons = 0;
         }
         row->status = row->last == LAST_HOPPED ? STATUS_WAITING_RESULT : STATUS_PENDING;
         s->watched[i].truth = row->last == LAST_HOPPED ? PROMISED : MAY_POST; /* whoever resumes asks for it */

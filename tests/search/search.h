@@ -56,8 +56,10 @@ struct watched {
     bool began;                /* an attempt, in this life */
     bool held;                 /* it holds permits */
     unsigned posts, hops, attempt_hops;
+    unsigned pardons;          /* refusals that were the adaptive limit's fault, since it was last opened again */
     int64_t not_before_us;     /* it was told to wait */
     int64_t started_us;        /* in this life of the engine; 0: not yet */
+    int64_t first_us;          /* the same, but it counts from a collecting, too */
 };
 
 struct lane {                  /* one thread of a policy: the parts of a selection, one after another */
