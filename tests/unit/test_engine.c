@@ -184,8 +184,8 @@ static void lines_called_by_two_gates_do_not_call_one_another_for_ever(void **st
     run_to_end(w);
     alarm(0);
     assert_int_equal(w->posts, 6);
-    assert_int_equal(w->engine->regions[0].sema.peak, 1);
-    assert_int_equal(w->engine->groups[0].sema.peak, 1);
+    assert_int_equal(w->engine->regions.list[0]->sema.peak, 1);
+    assert_int_equal(w->engine->groups.list[0]->sema.peak, 1);
     world_free(w);
 }
 
