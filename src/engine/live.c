@@ -514,10 +514,8 @@ void live_watch(struct live *live, struct run *run)
     struct watcher *w = mem_zalloc(sizeof *w);
     w->run = run;
     list_push(&live->watchers, &w->link);
-    if (waits) {
-        live->started_us = 0; /* nor does its deadline run while nobody wants it */
+    if (waits)
         line_up(live);
-    }
 }
 
 static void timer_fired(struct timer *t)

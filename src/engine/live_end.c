@@ -131,6 +131,8 @@ static void back_off(struct live *live, int64_t wait_us, const struct response *
     struct engine *e = live_engine(live);
     record_end(live, STATUS_FAILED, STATUS_BACKING_OFF, r, NULL);
     give_back_permits(live);
+    if (live->charged_from_us)
+        live->started_us = 0; /* collected so far: the deadline runs anew from the POST that the policy asks for */
     live->phase = PHASE_BACKING_OFF;
     line->backing_off++;
     line->endpoint->backing_off++;
