@@ -219,7 +219,7 @@ void job_dispatched(struct engine_job *job, const struct live *live, int64_t now
         uint64_t number;
         job->first_dispatch_us = now_us;
         job_record_state(job, JOB_RUNNING, now_us, 0, &number);
-        if (job->spec->timeout_us)
+        if (job->spec->timeout_us && job->stopping == JOB_GOES_ON)
             timer_set(&job->engine->timers, &job->timeout, now_us + job->spec->timeout_us);
         job_event(job, EVENT_JOB_STARTED);
     }

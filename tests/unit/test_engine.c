@@ -639,6 +639,23 @@ static void drain_lets_what_is_in_flight_end(void **state)
     world_free(w);
 }
 
+/* Before the first request has left, which else starts the timeout anew. */
+static void a_drain_has_no_timeout(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 1, 2);
+    w->spec->timeout_us = SECOND_US / 2; /* an answer takes longer */
+    world_start(w);
+    while (w->began_rows == 0)
+        assert_true(world_step(w));
+    assert_int_equal(w->posts, 0);
+    engine_stop(w->job, STOP_DRAIN, JOB_CANCELLED, "interrupted");
+    run_to_end(w);
+    assert_int_equal(w->cancelled, 0);
+    assert_int_equal(world_view(w).tally.by_status[STATUS_SUCCEEDED], 1);
+    world_free(w);
+}
+
 static void abort_works_in_every_phase(void **state)
 {
     (void)state;
@@ -868,6 +885,7 @@ int main(void)
         cmocka_unit_test(a_rate_paces_the_starts),
         cmocka_unit_test(abort_closes_every_socket_and_leaves_no_row_open),
         cmocka_unit_test(drain_lets_what_is_in_flight_end),
+        cmocka_unit_test(a_drain_has_no_timeout),
         cmocka_unit_test(abort_works_in_every_phase),
         cmocka_unit_test(the_jobs_timeout_is_counted_from_the_first_dispatch),
         cmocka_unit_test(a_job_that_asks_nothing_times_out),
