@@ -43,13 +43,15 @@ bool db_problem(struct db *db, int code, struct err *err)
 {
     const char *what = "the database reports an error";
     const char *advice = "check the statement against the tables";
+    int system_error = db->raw ? sqlite3_system_errno(db->raw) : 0;
+    /* Some of SQLite's writes call it an I/O error. */
+    bool full = (code & 0xff) == SQLITE_IOERR && (system_error == ENOSPC || system_error == EDQUOT);
     for (size_t i = 0; i < ARRAY_LEN(problems); i++) {
-        if (problems[i].code != (code & 0xff))
+        if (problems[i].code != (full ? SQLITE_FULL : code & 0xff))
             continue;
         what = problems[i].what;
         advice = problems[i].advice;
     }
-    int system_error = db->raw ? sqlite3_system_errno(db->raw) : 0;
     bool disk = (code & 0xff) == SQLITE_IOERR || (code & 0xff) == SQLITE_CANTOPEN || (code & 0xff) == SQLITE_FULL;
     const char *reason = disk && system_error ? strerror(system_error) : NULL;
     const char *words =

@@ -166,4 +166,7 @@ class Crashing:
         figures = dict(kills=self.kills, runs=self.jobs, executions=self.jobs * CELLS, phases=dict(self.phases),
                        **{word: len(self.wrong[word]) for word in WORDS})
         record_property("crash_sweep", figures)
+        self.check()
+
+    def check(self):
         assert not any(self.wrong.values()), {word: found[:3] for word, found in self.wrong.items() if found}
