@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "search.h"
+#include "sim/results.h"
 
 enum { STEPS_MAX = 200000, SCENARIO_S = 20 };
 
@@ -125,11 +126,19 @@ static unsigned row_of(struct search *s, const struct exchange *x, unsigned *att
     return (unsigned)s->jobs[job].first_row + number - 1;
 }
 
+/* Nobody knows until the answer says so: a GET that is cut off before is rightly sent again. */
+static bool is_forgotten(const struct search *s, const struct exchange *x)
+{
+    size_t owner;
+    const char *id = x->post ? NULL : strrchr(x->url, '=');
+    return !x->post &&
+           (!id || fleet_result(virtual_fleet(s->world), result_id_read(0, id + 1), &owner) != RESULT_KNOWN);
+}
+
 /* What the fleet has forgotten is answered here, too. */
 static void maybe_inject(struct search *s, struct open_exchange *o)
 {
-    bool forgotten = !o->x->post && s->watched[o->row].truth != PROMISED;
-    if (!chance(s, s->inject_share) && !forgotten)
+    if (!chance(s, s->inject_share) && !is_forgotten(s, o->x))
         return;
     o->inject = o->x->post ? INJECT_CONNECT + (int)draw(s, 3) : INJECT_GONE;
     o->due_us = virtual_now_us(s->world) + (int64_t)draw(s, 3) * SECOND_US;
