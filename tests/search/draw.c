@@ -96,6 +96,7 @@ static void draw_endpoint(struct search *s, struct region_table *t, unsigned i)
 static void draw_table(struct search *s)
 {
     struct region_table *t = s->table = region_table_new();
+    s->first_table = region_table_ref(t);
     const struct fleet_spec *f = s->fleet;
     t->revision = 1;
     t->in_flight = chance(s, 0.4) ? 1 + (unsigned)draw(s, 8) : 0;
@@ -114,6 +115,56 @@ static void draw_table(struct search *s)
     t->endpoints = arena_alloc(&t->arena, f->endpoint_count * sizeof *t->endpoints);
     for (; t->endpoint_count < f->endpoint_count; t->endpoint_count++)
         draw_endpoint(s, t, (unsigned)t->endpoint_count);
+}
+
+static const char not_there[] = "not in the table";
+
+static unsigned retuned(struct search *s, unsigned limit, unsigned most)
+{
+    return chance(s, 0.3) ? 1 + (unsigned)draw(s, most) : limit;
+}
+
+static void retune_endpoint(struct search *s, struct endpoint_spec *spec)
+{
+    spec->slots = retuned(s, spec->slots, 4);
+    if (spec->adaptive.ceiling)
+        spec->adaptive.ceiling = retuned(s, spec->adaptive.ceiling, 6);
+    if (spec->paused == not_there)
+        spec->paused = NULL;
+    else if (chance(s, 0.2))
+        spec->paused = spec->paused ? NULL : "drawn to be paused";
+}
+
+/* Its texts stay in the first table, which the search keeps. The last endpoints may be missing; their places stay. */
+struct region_table *table_retuned(struct search *s, bool whole)
+{
+    const struct region_table *old = s->table;
+    struct region_table *t = region_table_new();
+    t->revision = old->revision + 1;
+    t->in_flight = old->in_flight ? retuned(s, old->in_flight, 8) : 0;
+    t->region_count = old->region_count;
+    t->regions = arena_alloc(&t->arena, old->region_count * sizeof *t->regions);
+    for (size_t i = 0; i < t->region_count; i++) {
+        t->regions[i] = old->regions[i];
+        t->regions[i].in_flight = retuned(s, old->regions[i].in_flight, 4);
+        map_add(&t->region_names, str_from(t->regions[i].id), (uint32_t)i);
+    }
+    t->group_count = old->group_count;
+    t->groups = arena_alloc(&t->arena, (old->group_count + 1) * sizeof *t->groups);
+    for (size_t i = 0; i < t->group_count; i++) {
+        t->groups[i] = old->groups[i];
+        t->groups[i].in_flight = retuned(s, old->groups[i].in_flight, 4);
+    }
+    size_t all = s->first_table->endpoint_count;
+    t->endpoint_count = !whole && chance(s, 0.3) ? 1 + draw(s, all) : all;
+    t->endpoints = arena_alloc(&t->arena, all * sizeof *t->endpoints);
+    for (size_t i = 0; i < all; i++) {
+        t->endpoints[i] = old->endpoints[i];
+        retune_endpoint(s, &t->endpoints[i]);
+        if (i >= t->endpoint_count)
+            t->endpoints[i].paused = not_there;
+    }
+    return t;
 }
 
 static void draw_job(struct search *s, struct search_job *j)
@@ -162,7 +213,7 @@ void scenario_draw(struct search *s)
     s->crash_share = trouble(s, 0.02);
     s->stop_share = trouble(s, 0.01);
     s->jump_share = trouble(s, 0.02);
-    s->pause_share = trouble(s, 0.005);
+    s->retune_share = trouble(s, 0.02);
     s->fail_share = trouble(s, 0.003);
     s->commit_us = commits_us[draw(s, ARRAY_LEN(commits_us))];
     s->slow_commit_us = chance(s, 0.2) ? 60 * SECOND_US : s->commit_us;

@@ -76,7 +76,7 @@ static uint64_t rows_closed(void *ctx, const struct rows_closed *c)
     struct search *s = ctx;
     struct record r = {.kind = RECORD_CLOSED, .row = c->first_row, .count = c->count, .endpoint = -1,
                        .waiting_only = c->waiting_only, .status = c->status};
-    for (size_t i = 0; c->endpoint && i < s->table->endpoint_count; i++)
+    for (size_t i = 0; c->endpoint && i < s->first_table->endpoint_count; i++)
         if (strcmp(s->table->endpoints[i].id, c->endpoint) == 0)
             r.endpoint = (int)i;
     trace(s, "rows from %d, %d of them, are closed as %s: %s", (int)c->first_row, (int)c->count, status_name(c->status), c->error);
@@ -357,6 +357,11 @@ static void life_begin(struct search *s)
     s->commit_due_us = NEVER_US;
     s->durable = s->recorded;
     s->queue_count = s->committing = 0;
+    if (s->table->endpoint_count < s->first_table->endpoint_count) { /* else a job has no plan */
+        struct region_table *whole = table_retuned(s, true);
+        region_table_unref(s->table);
+        s->table = whole;
+    }
     referee_life(s);
     s->engine = engine_new(&ports, s->table);
     virtual_attach(s->world, s->engine);
@@ -417,14 +422,26 @@ static void unblock(struct search *s)
     broken(s, __LINE__, "nothing will ever happen, and jobs are not over");
 }
 
+/* Somebody edits the region table. */
+static void retune(struct search *s)
+{
+    struct region_table *to = table_retuned(s, false);
+    trace(s, "revision %d", (int)to->revision);
+    s->figures->retunings++;
+    referee_retuned(s, to);
+    engine_change_table(s->engine, to);
+    region_table_unref(s->table);
+    s->table = to;
+}
+
 /* True: this life ends here. */
 static bool act(struct search *s)
 {
     bool last = s->life + 1 >= s->lives;
     if (chance(s, s->stop_share))
         stop_one(s, &s->jobs[draw(s, s->job_count)], chance(s, 0.5) ? STOP_ABORT : STOP_DRAIN);
-    if (chance(s, s->pause_share))
-        s->table->endpoints[draw(s, s->table->endpoint_count)].paused = "drawn to be paused";
+    if (!s->store_failed && chance(s, s->retune_share))
+        retune(s);
     if (chance(s, s->jump_share)) {
         s->jumped_us += (int64_t)draw(s, 600) * SECOND_US;
         s->figures->jumps++;
@@ -508,6 +525,7 @@ static void scenario(uint64_t seed, bool traced, struct figures *figures)
         free(s->jobs[i].status);
     }
     region_table_unref(s->table);
+    region_table_unref(s->first_table);
     fleet_spec_free(s->fleet);
     free(s->queue);
     free(s);
@@ -536,8 +554,8 @@ void __asan_on_error(void)
 static void tell(const struct figures *f, double took_s)
 {
     printf("%" PRIu64 " scenarios, %" PRIu64 " steps, %" PRIu64 " events, %" PRIu64 " POSTs, %" PRIu64 " faults, %" PRIu64
-           " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, 0 broken promises, %.1f s\n",
-           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, took_s);
+           " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64 " table edits, 0 broken promises, %.1f s\n",
+           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, f->retunings, took_s);
 }
 
 int main(int argc, char **argv)

@@ -199,7 +199,7 @@ void referee_sent(struct search *s, const struct exchange *x, unsigned row, unsi
 {
     struct watched *w = &s->watched[row];
     PROMISE(s, !s->store_failed, "row %u is asked, and nothing can be kept", row);
-    PROMISE(s, spec_of(s, row) == x->endpoint, "row %u is put to %s", row, x->endpoint->id);
+    PROMISE(s, strcmp(spec_of(s, row)->id, x->endpoint->id) == 0, "row %u is put to %s", row, x->endpoint->id);
     PROMISE(s, job_of_row(s, row)->stopped != STOPPED_ABORT, "row %u is asked after its job was aborted", row);
     for (unsigned i = 0; i < s->open_count; i++)
         PROMISE(s, s->open[i].row != row, "row %u is asked twice at once", row);
@@ -226,7 +226,8 @@ static void told_to_wait(struct search *s, const struct exchange *x, struct watc
     w->not_before_us = until_us;
     for (size_t i = 0; all && i < s->table->endpoint_count; i++) {
         const struct endpoint_spec *spec = &s->table->endpoints[i];
-        bool same = spec == x->endpoint || (spec->group != NO_INDEX && spec->group == x->endpoint->group);
+        bool speaks = x->endpoint->index < s->table->endpoint_count; /* for its group, until it leaves the table */
+        bool same = i == x->endpoint->index || (speaks && spec->group != NO_INDEX && spec->group == x->endpoint->group);
         if (same && until_us > s->endpoints[i].held_until_us)
             s->endpoints[i].held_until_us = until_us;
     }
@@ -320,6 +321,18 @@ void referee_run_ended(struct search *s, struct search_job *j, const struct lane
     }
 }
 
+/* A dead breaker is forgotten when its endpoint comes back from a pause; all may be when it was not in the table. */
+void referee_retuned(struct search *s, const struct region_table *to)
+{
+    for (size_t i = 0; i < to->endpoint_count; i++) {
+        struct endpoint_watch *e = &s->endpoints[i];
+        if (s->table->endpoints[i].paused && !to->endpoints[i].paused && e->open_until_us == NEVER_US)
+            e->open_until_us = 0;
+        if (i >= s->table->endpoint_count)
+            e->open_until_us = e->held_until_us = e->tokens_at_us = 0;
+    }
+}
+
 /* ---- after each step ---- */
 
 static void check_gate(struct search *s, const struct gate *g, unsigned held)
@@ -402,7 +415,7 @@ static void check_starvation(struct search *s, struct search_job *j)
     for (size_t i = 0; i < s->table->endpoint_count; i++) {
         struct line *line = &j->job->lines[i];
         struct endpoint *e = line->endpoint;
-        bool may = !e->spec->paused && is_free(s, &e->gate) && is_free(s, e->group) && is_free(s, e->region) &&
+        bool may = !endpoint_away(e) && is_free(s, &e->gate) && is_free(s, e->group) && is_free(s, e->region) &&
                    is_free(s, &s->engine->global) && (!j->spec->in_flight || is_free(s, &j->job->gate));
         bool works = e->breaker.state == BREAKER_CLOSED || (e->breaker.state == BREAKER_HALF_OPEN && !e->breaker.probing) ||
                      (e->breaker.state == BREAKER_OPEN && search_now_us(s) >= e->breaker.open_until_us);

@@ -15,7 +15,7 @@ struct search_job *job_of_row(struct search *s, int64_t row)
 
 unsigned endpoint_of_row(struct search *s, int64_t row)
 {
-    return (unsigned)((uint64_t)(row - job_of_row(s, row)->first_row) % s->table->endpoint_count);
+    return (unsigned)((uint64_t)(row - job_of_row(s, row)->first_row) % s->first_table->endpoint_count);
 }
 
 static bool waits(const struct row *row)

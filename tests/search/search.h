@@ -104,7 +104,7 @@ struct endpoint_watch {
 };
 
 struct figures {
-    uint64_t scenarios, steps, events, posts, faults, crashes, stops, jumps;
+    uint64_t scenarios, steps, events, posts, faults, crashes, stops, jumps, retunings;
 };
 
 struct search {
@@ -112,11 +112,11 @@ struct search {
     struct rng rng;
     struct arena arena;
     struct fleet_spec *fleet;
-    struct region_table *table;
+    struct region_table *table, *first_table; /* the one of now */
     struct search_job jobs[JOBS_MAX];
     unsigned job_count, life, lives;
     unsigned rows_count;
-    double inject_share, crash_share, stop_share, jump_share, pause_share, fail_share;
+    double inject_share, crash_share, stop_share, jump_share, retune_share, fail_share;
     int64_t commit_us, slow_commit_us;
 
     struct virtual *world;
@@ -145,6 +145,7 @@ struct search {
 uint64_t draw(struct search *s, uint64_t below);
 bool chance(struct search *s, double share);
 void scenario_draw(struct search *s);
+struct region_table *table_retuned(struct search *s, bool whole); /* one that may take the place of s->table */
 
 /* ---- rows.c ---- */
 struct search_job *job_of_row(struct search *s, int64_t row);
@@ -170,6 +171,7 @@ void referee_fleet_ended(struct search *s, const struct exchange *x, unsigned ro
 void referee_injected(struct search *s, const struct open_exchange *o);
 void referee_event(struct search *s, const struct event *e);
 void referee_run_ended(struct search *s, struct search_job *j, const struct lane *lane);
+void referee_retuned(struct search *s, const struct region_table *to); /* it takes the place of s->table */
 void referee_step(struct search *s);
 void referee_job_over(struct search *s, struct search_job *j);
 
