@@ -11,7 +11,7 @@
 #include "base/timeutil.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
 #include "cli/rehearsal.h"
 #include "cli/table.h"

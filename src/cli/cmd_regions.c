@@ -4,7 +4,7 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
 #include "cli/table.h"
 

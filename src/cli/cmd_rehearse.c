@@ -11,7 +11,7 @@
 #include "cli/commands.h"
 #include "cli/forecast.h"
 #include "cli/inputs.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
 #include "cli/table.h"
 #include "cli/timeline.h"

@@ -4,10 +4,11 @@
 
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/kept.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
+#include "cli/runner.h"
 #include "cli/summary.h"
+#include "host/kept.h"
 
 /* A job that has ended and left nothing undone. */
 static bool nothing_left(const struct job_summary *j)
@@ -44,7 +45,7 @@ static int say_nothing_left(const struct job_summary *j, struct reader *reader, 
 static int run(const struct args *args)
 {
     struct err err;
-    struct runner r;
+    struct kept_job again;
     struct job_summary job;
     struct kept *kept = NULL;
     if (!runner_setup(args, &err))
@@ -57,12 +58,12 @@ static int run(const struct args *args)
         return status;
     }
     if (found)
-        kept = kept_load(args, reader, job.id, &r, &err);
+        kept = inputs_kept(args, reader, job.id, &again, &err);
     reader_close(reader);
     if (!kept)
         return complain(&err);
-    int status = runner_run(args, &r);
-    kept_free(kept, &r);
+    int status = runner_run(args, &(struct runner){again.table, again.file, again.plan, again.job_id, NULL});
+    kept_free(kept, &again);
     return status;
 }
 

@@ -4,9 +4,10 @@
 #include "base/log.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/kept.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
+#include "cli/runner.h"
+#include "host/kept.h"
 
 enum { FILTERS = 5, WHY_BYTES = 2048 };
 
@@ -122,7 +123,7 @@ static bool tell_matches(struct reader *reader, const struct job_summary *job, c
 static int run(const struct args *args)
 {
     struct err err;
-    struct runner r;
+    struct kept_job again;
     struct job_summary job;
     struct filter filters[FILTERS];
     struct kept *kept = NULL;
@@ -132,16 +133,15 @@ static int run(const struct args *args)
     struct reader *reader = reader_open(args_text(args, "db"), &err);
     if (reader && reader_job(reader, args->words[0], &job, &err) && has_ended(&job, &err) &&
         tell_matches(reader, &job, filters, &err))
-        kept = kept_load(args, reader, job.id, &r, &err);
+        kept = inputs_kept(args, reader, job.id, &again, &err);
     reader_close(reader);
     if (!kept)
         return complain(&err);
     struct execution_filter failed = {.question_id = filters[0].value, .region = filters[1].value,
                                       .model_id = filters[2].value, .class = filters[3].value,
                                       .execution_id = filters[4].value};
-    r.failed = &failed;
-    int status = runner_run(args, &r);
-    kept_free(kept, &r);
+    int status = runner_run(args, &(struct runner){again.table, again.file, again.plan, again.job_id, &failed});
+    kept_free(kept, &again);
     return status;
 }
 

@@ -1,6 +1,6 @@
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
 #include "cli/runner.h"
 

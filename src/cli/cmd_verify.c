@@ -8,8 +8,8 @@
 #include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/kept.h"
 #include "cli/output.h"
+#include "host/kept.h"
 
 enum { OUTPUT_BYTES = 64 << 20, FAULTS_TOLD = 1000 };
 

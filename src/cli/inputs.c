@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "host/logging.h"
 #include "script/table_file.h"
 
 enum { SETTINGS_MAX = 256, OVERRIDES = 3 };
@@ -66,12 +67,6 @@ bool inputs_limits(const struct args *args, struct script_limits *out, struct er
     return true;
 }
 
-void script_said(void *ctx, const char *line)
-{
-    (void)ctx;
-    log_event(LOG_INFO, line, LOG_S("from", "script"));
-}
-
 static struct job_file *load_job(const struct args *args, const struct script_limits *limits,
                                  const struct settings *settings, const char *policy, struct err *err)
 {
@@ -81,7 +76,7 @@ static struct job_file *load_job(const struct args *args, const struct script_li
         .setting_count = settings->count,
         .policy = policy,
         .questions = args_text(args, "questions"),
-        .log = script_said,
+        .log = logging_script,
     };
     return job_file_load(args->words[0], &options, err);
 }
@@ -130,6 +125,19 @@ struct job_file *inputs_job(const struct args *args, const struct inputs *in, co
         file = load_job(args, &in->limits, &settings, policy, err);
     free_settings(&settings);
     return file;
+}
+
+struct kept *inputs_kept(const struct args *args, struct reader *reader, const char *job_id, struct kept_job *out,
+                         struct err *err)
+{
+    const char *path = args_text(args, "regions");
+    struct kept_options o = {.secrets_file = args_text(args, "secrets")};
+    if (!inputs_limits(args, &o.limits, err) ||
+        (path && !(o.table = load_regions(path, o.secrets_file, false, &o.limits, err))))
+        return NULL;
+    struct kept *kept = kept_load(reader, job_id, &o, out, err);
+    region_table_unref(o.table);
+    return kept;
 }
 
 void inputs_done(struct inputs *in)

@@ -4,6 +4,7 @@
 
 #include "cli/args.h"
 #include "core/region_table.h"
+#include "host/kept.h"
 #include "script/job_file.h"
 #include "script/limits.h"
 
@@ -30,6 +31,12 @@
     {.name = "script-call-time", .value = "TIME", .help = "CPU time one call into a script may take", \
      .fallback = "1s", .setting = true}
 
+/* Of a command that goes on with a job from what the database keeps of it. */
+#define KEPT_OPTIONS \
+    {.name = "regions", .value = "TABLE.lua", .help = "a new region table, instead of the one the job ran against"}, \
+    OPTION_SECRETS, \
+    SCRIPT_OPTIONS
+
 struct inputs {
     struct script_limits limits;
     struct region_table *table;
@@ -43,11 +50,14 @@ void inputs_done(struct inputs *in);
 /* The job once more, under another policy; NULL: its own. */
 struct job_file *inputs_job(const struct args *args, const struct inputs *in, const char *policy, struct err *err);
 
+/* A job from what the database keeps of it, as KEPT_OPTIONS say. On NULL nothing is held. */
+MUST_USE struct kept *inputs_kept(const struct args *args, struct reader *reader, const char *job_id,
+                                  struct kept_job *out, struct err *err);
+
 /* The region table alone; path NULL: an error that says so. */
 struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
                                   const struct script_limits *limits, struct err *err);
 bool inputs_limits(const struct args *args, struct script_limits *out, struct err *err); /* of SCRIPT_OPTIONS */
-void script_said(void *ctx, const char *line); /* logs it */
 const char *author_name(void); /* who runs this program, for records; lives until the next call */
 
 #endif

@@ -13,11 +13,12 @@
 #include "base/timeutil.h"
 #include "cli/commands.h"
 #include "cli/inputs.h"
-#include "cli/logging.h"
+#include "cli/log_options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
-#include "cli/session.h"
 #include "cli/summary.h"
+#include "host/logging.h"
+#include "host/session.h"
 #include "net/loop.h"
 
 enum { IDLE_NOTES_MAX = 8, OUTPUT_BYTES = 16 << 20 };

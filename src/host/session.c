@@ -1,4 +1,4 @@
-#include "cli/session.h"
+#include "host/session.h"
 
 #include <stdlib.h>
 
@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/timeutil.h"
-#include "cli/transport.h"
+#include "host/transport.h"
 #include "net/http_client.h"
 #include "net/loop.h"
 #include "script/table_file.h"

@@ -1,8 +1,8 @@
 /* redact.h -- what an endpoint says, without the credentials it was asked with.
  *
  * Some repeat them in their errors or in the URL of a result, and what they say is logged, shown and stored. */
-#ifndef CLI_REDACT_H
-#define CLI_REDACT_H
+#ifndef HOST_REDACT_H
+#define HOST_REDACT_H
 
 #include "base/buf.h"
 #include "core/region_table.h"

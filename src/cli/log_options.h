@@ -1,10 +1,9 @@
-/* logging.h -- what the engine tells its observers, as log lines; and the options that set the log up. */
-#ifndef CLI_LOGGING_H
-#define CLI_LOGGING_H
+/* log_options.h -- the options that set the log up. */
+#ifndef CLI_LOG_OPTIONS_H
+#define CLI_LOG_OPTIONS_H
 
 #include "base/log.h"
 #include "cli/args.h"
-#include "engine/engine.h"
 
 #define LOGGING_OPTIONS \
     {.name = "log", .value = "text|json", .help = "form of the log lines on standard error", .fallback = "text", \
@@ -13,8 +12,5 @@
 
 /* Sets the log up from a command's LOGGING_OPTIONS; least holds unless a level was asked for. */
 bool logging_setup(const struct args *args, enum log_level least, struct err *err);
-
-/* table: for the regions' names. */
-void logging_event(const struct event *event, const struct region_table *table);
 
 #endif

@@ -1,12 +1,12 @@
-#include "cli/transport.h"
+#include "host/transport.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #include "base/list.h"
 #include "base/mem.h"
-#include "cli/redact.h"
 #include "engine/engine.h"
+#include "host/redact.h"
 #include "net/http_client.h"
 
 /* Names may be longer than the secrets they stand for. */

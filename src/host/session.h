@@ -2,8 +2,8 @@
  *
  * A turn of the loop takes in what came, lets the engine start what may start, and hands the records to the
  * store's writer. Loop thread only. */
-#ifndef CLI_SESSION_H
-#define CLI_SESSION_H
+#ifndef HOST_SESSION_H
+#define HOST_SESSION_H
 
 #include "engine/engine.h"
 #include "script/job_file.h"

@@ -1,4 +1,4 @@
-#include "cli/kept.h"
+#include "host/kept.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "cli/inputs.h"
+#include "host/logging.h"
 #include "script/table_file.h"
 
 /* Files read from a query of name and text. */
@@ -213,14 +213,14 @@ static bool read_all(struct kept *k, struct reader *reader, const char *job_id, 
 /* ---- making it again ---- */
 
 /* A reference for the caller. */
-static struct region_table *make_table(struct kept *k, struct reader *reader, const struct args *args,
-                                       const struct script_limits *limits, struct err *err)
+static struct region_table *make_table(struct kept *k, struct reader *reader, const struct kept_options *o,
+                                       struct err *err)
 {
-    const char *path = args_text(args, "regions"), *secrets = args_text(args, "secrets");
-    if (path)
-        return load_regions(path, secrets, false, limits, err);
+    if (o->table)
+        return region_table_ref(o->table);
     k->table = table_read(reader, k->revision, err);
-    if (!k->table || !table_make(k->table, (struct table_options){.limits = limits, .secrets_file = secrets}, err))
+    if (!k->table ||
+        !table_make(k->table, (struct table_options){.limits = &o->limits, .secrets_file = o->secrets_file}, err))
         return NULL;
     return region_table_ref(k->table->table);
 }
@@ -234,7 +234,7 @@ static struct job_file *make_job(const struct kept *k, const struct script_limit
         .policy = k->policy,
         .kept = &k->files.sources,
         .questions = k->question_list,
-        .log = script_said,
+        .log = logging_script,
     };
     return job_file_load(k->files.list[0].name, &options, err);
 }
@@ -269,31 +269,30 @@ static bool same_questions(const struct job_spec *spec, struct reader *reader, c
                    "must follow from the script, its files and its settings; run it as a new job", c.count + 1, job_id);
 }
 
-struct kept *kept_load(const struct args *args, struct reader *reader, const char *job_id, struct runner *out,
-                       struct err *err)
+struct kept *kept_load(struct reader *reader, const char *job_id, const struct kept_options *options,
+                       struct kept_job *out, struct err *err)
 {
     struct kept *k = mem_zalloc(sizeof *k);
-    struct runner r = {0};
-    struct script_limits limits;
+    struct kept_job job = {0};
     arena_init(&k->arena);
-    if (inputs_limits(args, &limits, err) && read_all(k, reader, job_id, err))
-        r.table = make_table(k, reader, args, &limits, err);
-    if (r.table)
-        r.file = make_job(k, &limits, err);
-    if (!r.file || !same_questions(job_file_spec(r.file), reader, job_id, err)) {
-        kept_free(k, &r);
+    if (read_all(k, reader, job_id, err))
+        job.table = make_table(k, reader, options, err);
+    if (job.table)
+        job.file = make_job(k, &options->limits, err);
+    if (!job.file || !same_questions(job_file_spec(job.file), reader, job_id, err)) {
+        kept_free(k, &job);
         return NULL;
     }
-    r.plan = plan_again(job_file_spec(r.file), r.table, k->cells, k->cell_count);
-    r.job_id = arena_strdup(&k->arena, job_id);
-    *out = r;
+    job.plan = plan_again(job_file_spec(job.file), job.table, k->cells, k->cell_count);
+    job.job_id = arena_strdup(&k->arena, job_id);
+    *out = job;
     return k;
 }
 
-void kept_free(struct kept *k, struct runner *r)
+void kept_free(struct kept *k, struct kept_job *job)
 {
-    job_file_free(r->file);
-    region_table_unref(r->table);
+    job_file_free(job->file);
+    region_table_unref(job->table);
     if (!k)
         return;
     cJSON_Delete(k->spec);

@@ -1,20 +1,6 @@
-#include "cli/logging.h"
+#include "host/logging.h"
 
 #include "base/timeutil.h"
-
-static const char *const formats[] = {[LOG_TEXT] = "text", [LOG_JSON] = "json"};
-static const char *const levels[] = {[LOG_DEBUG] = "debug", [LOG_INFO] = "info", [LOG_WARN] = "warn",
-                                     [LOG_ERROR] = "error"};
-
-bool logging_setup(const struct args *args, enum log_level least, struct err *err)
-{
-    int format = LOG_TEXT, level = LOG_INFO;
-    if (!args_choice(args, "log", formats, ARRAY_LEN(formats), &format, err) ||
-        !args_choice(args, "log-level", levels, ARRAY_LEN(levels), &level, err))
-        return false;
-    log_setup(args_given(args, "log-level") ? (enum log_level)level : least, (enum log_format)format);
-    return true;
-}
 
 /* Milliseconds are what a reader of a log can use. */
 static double seconds(int64_t us)
@@ -159,4 +145,10 @@ void logging_event(const struct event *e, const struct region_table *table)
         log_endpoint(e);
         break;
     }
+}
+
+void logging_script(void *ctx, const char *line)
+{
+    (void)ctx;
+    log_event(LOG_INFO, line, LOG_S("from", "script"));
 }

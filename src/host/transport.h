@@ -1,6 +1,6 @@
 /* transport.h -- the engine's transport over real HTTP: one http_target for each endpoint of a table. */
-#ifndef CLI_TRANSPORT_H
-#define CLI_TRANSPORT_H
+#ifndef HOST_TRANSPORT_H
+#define HOST_TRANSPORT_H
 
 #include "base/err.h"
 #include "engine/ports.h"

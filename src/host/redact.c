@@ -1,4 +1,4 @@
-#include "cli/redact.h"
+#include "host/redact.h"
 
 #include <ctype.h>
 #include <string.h>

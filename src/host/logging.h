@@ -1,0 +1,13 @@
+/* logging.h -- what the engine tells its observers, and what scripts say, as log lines. */
+#ifndef HOST_LOGGING_H
+#define HOST_LOGGING_H
+
+#include "base/log.h"
+#include "engine/engine.h"
+
+/* table: for the regions' names. */
+void logging_event(const struct event *event, const struct region_table *table);
+
+void logging_script(void *ctx, const char *line); /* for canvass.log() */
+
+#endif
