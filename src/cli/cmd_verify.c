@@ -15,13 +15,12 @@ enum { OUTPUT_BYTES = 64 << 20, FAULTS_TOLD = 1000 };
 
 struct verifying {
     struct reader *reader;
-    const char *job_id;            /* being looked at; NULL: the file */
+    char **ids;                    /* of the jobs */
     cJSON *json;                   /* NULL: text */
     struct buf text;
     int64_t count, jobs, executions;
     struct kept_tables *tables;
     struct err err;
-    bool failed;                   /* err says why */
 };
 
 static void found(void *ctx, const struct fault *f)
@@ -42,13 +41,13 @@ static void found(void *ctx, const struct fault *f)
 
 /* ---- no answer under another cell's name ---- */
 
-/* By rows, for the views know an attempt's execution only as text. */
+/* By rows, for the views know an attempt's execution only as text. A table that is not there is told already. */
 static const char served_sql[] =
     "SELECT j.id || '.' || (e.row / 1024 - j.first_row + 1) || '.' || (e.row % 1024), d.revision, c.region, c.model_id,"
     " e.served_region, e.served_model, e.status, e.class FROM jobs AS j JOIN endings AS e ON e.row >= j.first_row * 1024"
-    " AND e.row < (j.first_row + j.planned) * 1024 JOIN dispatches AS d ON d.row = e.row JOIN job_cells AS c ON"
-    " c.job_row = j.row AND c.position = (e.row / 1024 - j.first_row) % j.width WHERE j.id = ?1 AND"
-    " coalesce(e.served_region, e.served_model) IS NOT NULL"
+    " AND e.row < (j.first_row + j.planned) * 1024 JOIN dispatches AS d ON d.row = e.row JOIN region_revisions"
+    " USING (revision) JOIN job_cells AS c ON c.job_row = j.row AND c.position = (e.row / 1024 - j.first_row) % j.width"
+    " WHERE j.id = ?1 AND coalesce(e.served_region, e.served_model) IS NOT NULL"
     " AND (e.status = 'succeeded' OR e.class IN ('wrong_region', 'wrong_model'))";
 
 /* Texts end in a NUL; NULL is NULL. */
@@ -63,9 +62,10 @@ static bool check_served(void *ctx, int columns, const char *const *names, const
     (void)columns;
     (void)names;
     const struct region_table *t = kept_tables_get(verifying->tables, v[1].integer, &verifying->err);
-    verifying->failed = !t;
-    if (!t)
+    if (!t) {
+        found(verifying, &(struct fault){"revision", text_of(&v[0]), verifying->err.text});
         return false;
+    }
     const struct endpoint_spec *e =
         region_table_endpoint(t, region_table_region(t, text_of(&v[2])), text_of(&v[3]));
     const char *region = text_of(&v[4]), *model = text_of(&v[5]), *class = text_of(&v[7]);
@@ -86,29 +86,39 @@ static bool check_served(void *ctx, int columns, const char *const *names, const
 
 /* ---- jobs ---- */
 
-static bool verify_job(struct verifying *v, const struct job_summary *job)
+/* What cannot be read of a job is a fault of that job, and no reason not to look at the next one. */
+static void verify_job(struct verifying *v, const char *id)
 {
-    const char *bind[] = {job->id};
-    v->jobs++;
-    v->executions += job->planned;
-    return reader_verify(v->reader, job->id, found, v, &v->err) &&
-           reader_sql(v->reader, served_sql, bind, 1, 0, check_served, v, &v->err) && !v->failed;
+    const char *bind[] = {id};
+    if (!reader_verify(v->reader, id, found, v, &v->err) ||
+        !reader_sql(v->reader, served_sql, bind, 1, 0, check_served, v, &v->err))
+        found(v, &(struct fault){"read", id, v->err.text});
 }
 
-static bool verify_each(void *ctx, const struct job_summary *job)
+static bool list_job(void *ctx, int columns, const char *const *names, const struct value *value)
 {
     struct verifying *v = ctx;
-    v->failed = !verify_job(v, job);
-    return !v->failed;
+    (void)columns;
+    (void)names;
+    v->ids = mem_array(v->ids, (size_t)v->jobs + 1, sizeof *v->ids);
+    v->ids[v->jobs++] = mem_strdup(value[0].text.ptr);
+    v->executions += value[1].integer;
+    return true;
 }
 
 static bool verify(struct verifying *v, const char *job_id)
 {
-    struct job_summary job;
-    if (job_id)
-        return reader_job(v->reader, job_id, &job, &v->err) && verify_job(v, &job);
-    return reader_verify(v->reader, NULL, found, v, &v->err) &&
-           reader_jobs(v->reader, verify_each, v, &v->err) && !v->failed;
+    static const char jobs_sql[] = "SELECT id, planned FROM jobs WHERE ?1 IS NULL OR id = ?1 OR (?1 = 'last' AND"
+                                   " row = (SELECT max(row) FROM jobs)) ORDER BY row DESC";
+    struct job_summary unknown;
+    if (!reader_sql(v->reader, jobs_sql, &job_id, 1, 0, list_job, v, &v->err) ||
+        (job_id && !v->jobs && !reader_job(v->reader, job_id, &unknown, &v->err)))
+        return false;
+    if (!job_id && !reader_verify(v->reader, NULL, found, v, &v->err))
+        found(v, &(struct fault){"read", "the file", v->err.text});
+    for (int64_t i = 0; i < v->jobs; i++)
+        verify_job(v, v->ids[i]);
+    return true;
 }
 
 static void print(struct verifying *v, const char *db)
@@ -137,19 +147,21 @@ static int run(const struct args *args)
     const char *db = args_text(args, "db");
     buf_init(&v.text, OUTPUT_BYTES);
     v.reader = reader_open(db, &v.err);
-    if (v.reader && inputs_limits(args, &limits, &v.err)) {
+    bool ok = v.reader && inputs_limits(args, &limits, &v.err);
+    if (ok) {
         v.tables = kept_tables_new(v.reader, &limits);
-        v.failed = !verify(&v, args->word_count ? args->words[0] : NULL);
-    } else {
-        v.failed = true;
+        ok = verify(&v, args->word_count ? args->words[0] : NULL);
     }
-    if (!v.failed)
+    if (ok)
         print(&v, db);
+    for (int64_t i = 0; i < v.jobs; i++)
+        free(v.ids[i]);
+    free(v.ids);
     kept_tables_free(v.tables);
     reader_close(v.reader);
     buf_done(&v.text);
     cJSON_Delete(v.json);
-    return v.failed ? complain(&v.err) : v.count ? EXIT_SOME_FAILED : EXIT_ALL_WELL;
+    return !ok ? complain(&v.err) : v.count ? EXIT_SOME_FAILED : EXIT_ALL_WELL;
 }
 
 static const struct option_spec options[] = {OPTION_DB, SCRIPT_OPTIONS, OPTION_JSON, {.name = NULL}};

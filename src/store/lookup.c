@@ -6,6 +6,7 @@
 
 #include "base/map.h"
 #include "base/mem.h"
+#include "store/schema.h"
 
 enum {
     COMPARED_MAX = 1000,   /* newest ids an unknown one is compared with */
@@ -47,6 +48,18 @@ static bool unknown_job(struct db *db, const char *job_id, struct err *err)
     return false;
 }
 
+bool job_row_known(struct db *db, const char *job_id, const char *state, int64_t first_row, int64_t planned,
+                   enum job_state *out, struct err *err)
+{
+    const int64_t rows = INT64_MAX / ATTEMPTS_PER_EXECUTION;
+    if (!job_state_parse(state, out))
+        return err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
+                       job_id, db_path(db));
+    return (first_row > 0 && planned > 0 && first_row <= rows && planned <= rows - first_row) ||
+           err_set(err, ERR_STORE, "job %s has %lld executions from row %lld on, which cannot be (%s): restore a copy",
+                   job_id, (long long)planned, (long long)first_row, db_path(db));
+}
+
 bool job_find(struct db *db, const char *job_id, struct job_found *out, struct err *err)
 {
     bool last = strcmp(job_id, "last") == 0;
@@ -68,9 +81,7 @@ bool job_find(struct db *db, const char *job_id, struct job_found *out, struct e
         };
         snprintf(found.id, sizeof found.id, "%s", stmt_get_text(st, 0));
         snprintf(found.owner.boot, sizeof found.owner.boot, "%s", boot ? boot : "");
-        ok = job_state_parse(stmt_get_text(st, 3), &found.state) ||
-             err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
-                     found.id, db_path(db));
+        ok = job_row_known(db, found.id, stmt_get_text(st, 3), found.first_row, found.planned, &found.state, err);
         if (ok)
             *out = found;
     }

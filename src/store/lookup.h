@@ -13,6 +13,10 @@ struct job_found {
     struct owner owner;
 };
 
+/* Whether a job's row is one that a program like this has written; err says what of it is not. */
+bool job_row_known(struct db *db, const char *job_id, const char *state, int64_t first_row, int64_t planned,
+                   enum job_state *out, struct err *err);
+
 /* "last" is the newest job. An unknown id is ERR_USAGE, and the error names the nearest ones. */
 bool job_find(struct db *db, const char *job_id, struct job_found *out, struct err *err);
 

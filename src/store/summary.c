@@ -30,6 +30,12 @@ static void copy_text(char *out, size_t size, const char *text)
     snprintf(out, size, "%s", text ? text : "");
 }
 
+/* A number that nobody wrote may be any: verify tells which it is. */
+static void add_to(int64_t *sum, int64_t n)
+{
+    *sum = (int64_t)((uint64_t)*sum + (uint64_t)n);
+}
+
 static bool read_owner_gone(struct stmt *st, enum job_state state)
 {
     struct owner owner = {.pid = stmt_get_int(st, 14), .start = stmt_get_int(st, 15)};
@@ -58,10 +64,9 @@ static bool read_job(struct db *db, const char *job_id, struct job_summary *out,
         copy_text(out->policy, sizeof out->policy, stmt_get_text(st, 2));
         copy_text(out->owner, sizeof out->owner, stmt_get_text(st, 3));
         copy_text(out->submitted_by, sizeof out->submitted_by, stmt_get_text(st, 4));
-        if (!job_state_parse(stmt_get_text(st, 5), &out->state))
-            ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
-                         job_id, db_path(db));
-        else
+        ok = job_row_known(db, job_id, stmt_get_text(st, 5), stmt_get_int(st, 11), stmt_get_int(st, 12), &out->state,
+                           err);
+        if (ok)
             out->owner_gone = read_owner_gone(st, out->state);
         out->created_at = stmt_get_real(st, 6);
         out->started_at = stmt_get_real(st, 7);
@@ -80,8 +85,8 @@ static void add_execution(struct job_summary *out, enum status status, struct st
 {
     double cost = stmt_get_real(st, column + 2);
     out->by_status[status]++;
-    out->posts += stmt_get_int(st, column);
-    out->hops += stmt_get_int(st, column + 1);
+    add_to(&out->posts, stmt_get_int(st, column));
+    add_to(&out->hops, stmt_get_int(st, column + 1));
     if (!isnan(cost))
         out->cost = isnan(out->cost) ? cost : out->cost + cost;
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#include "core/status.h"
 #include "store/lookup.h"
 #include "store/reader_internal.h"
 #include "store/schema.h"
@@ -29,6 +30,9 @@ struct verifying {
 #define ATTEMPT(row) "j.id || '.' || (" row " / 1024 - j.first_row + 1) || '.' || (" row " % 1024)"
 #define EXECUTION(row) "j.id || '.' || (" row " / 1024 - j.first_row + 1)"
 #define FINAL(column) column " IN ('succeeded', 'failed', 'cancelled', 'skipped')"
+/* The schema's own checks are none to a connection that only reads: SQLite leaves them out of what it loads. */
+#define QUOTED(name, text) ", '" text "'"
+#define NO_CLASS(column) "(" column " = '' OR " column " NOT IN (''" CLASS_LIST(QUOTED) "))"
 
 /* Of one clock, whose times went through a double; and of two. */
 #define SAME_CLOCK "0.001"
@@ -47,8 +51,15 @@ static const struct check job_checks[] = {
              "(SELECT min(position) <> 0 OR max(position) <> count(*) - 1 FROM job_cells WHERE job_row = j.row)"},
     {"plan", "SELECT j.id, 'its rows are those of ' || o.id || ' too' FROM jobs AS j JOIN jobs AS o ON o.row <> j.row AND"
              " o.first_row < j.first_row + j.planned + j.width AND j.first_row < o.first_row + o.planned + o.width WHERE j.id = ?1"},
+    {"plan", "SELECT j.id, 'its cell ' || c.position || ', sample ' || c.sample || ' of ' || c.endpoint ||"
+             " ', is not that of ' || c.region || '/' || c.model_id FROM jobs AS j JOIN job_cells AS c ON c.job_row ="
+             " j.row JOIN (SELECT job_row, count(DISTINCT endpoint) AS endpoints FROM job_cells GROUP BY 1) AS w"
+             " ON w.job_row = j.row" WHERE_JOB
+             "(c.endpoint <> c.region || '/' || c.model_id OR c.sample - 1 <> c.position / w.endpoints)"},
+    {"plan", "SELECT j.id, 'it is number ' || j.number || ' of ' || j.name " JOB "j.id <> j.name || '-' || j.number"},
     {"plan", "SELECT j.id, 'its script was not kept' " JOB
              "NOT EXISTS (SELECT 1 FROM job_files WHERE job_id = j.id AND position = 1)"},
+    {"plan", "SELECT j.id, 'its spec is not JSON' " JOB "NOT json_valid(j.spec)"},
     {"rows", "SELECT j.id, 'it has ' || (SELECT count(*) FROM executions WHERE job_id = j.id) || ' executions, and planned '"
              " || j.planned " JOB "(SELECT count(*) FROM executions WHERE job_id = j.id) <> j.planned"},
     {"rows", "SELECT min(id), 'it is there ' || count(*) || ' times' FROM executions WHERE job_id = ?1 GROUP BY row"
@@ -102,6 +113,11 @@ static const struct check job_checks[] = {
                "((e.status = 'succeeded' AND (e.class IS NOT NULL OR e.error IS NOT NULL))"
                " OR (e.status = 'failed' AND (e.class IS NULL OR e.error IS NULL))"
                " OR (e.status = 'cancelled' AND coalesce(e.class, 'timeout') <> 'timeout'))"},
+    {"status", "SELECT " ATTEMPT("e.row") ", 'there is no class ' || CASE WHEN " NO_CLASS("e.class") " THEN e.class"
+               " ELSE e.became_class END " ALL_ROWS("endings", "e") WHERE_JOB
+               "(" NO_CLASS("e.class") " OR " NO_CLASS("e.became_class") ")"},
+    {"status", "SELECT " EXECUTION("c.row") ", 'it was closed with class ' || y.class || ', which there is not' "
+               ROWS("closed", "c") " JOIN closings AS y ON y.id = c.closing" WHERE_JOB NO_CLASS("y.class")},
     {"status", "SELECT " ATTEMPT("e.row") ", CASE WHEN e.answer IS NULL THEN 'it has succeeded without an answer' ELSE"
                " 'it has an answer and has ' || e.status END " ROWS("endings", "e") WHERE_JOB
                "(e.status = 'succeeded') <> (e.answer IS NOT NULL)"},
@@ -146,6 +162,10 @@ static const struct check job_checks[] = {
              IN_JOB("h.attempt") WHERE_JOB "coalesce(h.result_url, '') = ''"},
     {"counts", "SELECT " ATTEMPT("d.row") ", 'it was the ' || d.in_flight || '. request in flight' "
                ROWS("dispatches", "d") WHERE_JOB "d.in_flight < 1"},
+    {"counts", "SELECT " ATTEMPT("e.row") ", 'it took ' || coalesce(e.prompt_tokens, 'no') || ' and ' || coalesce("
+               "e.completion_tokens, 'no') || ' tokens, at a cost of ' || coalesce(e.cost, 'nothing known') "
+               ALL_ROWS("endings", "e") WHERE_JOB
+               "(e.prompt_tokens < 0 OR e.completion_tokens < 0 OR e.cost NOT BETWEEN 0 AND 1e300)"},
 
     /* times; each comparison is false where one is NULL */
     {"times", "SELECT " ATTEMPT("e.row") ", 'queued, sent, first byte, end: its times are not in order' "
@@ -156,6 +176,9 @@ static const struct check job_checks[] = {
     {"times", "SELECT " ATTEMPT("e.row") ", 'it was sent before the attempt before it had ended' " ROWS("endings", "e")
               " JOIN endings AS b ON b.row = e.row - 1 AND e.row % 1024 > 1" WHERE_JOB
               "b.ended_at > e.dispatched_at + " SAME_CLOCK},
+    {"times", "SELECT j.id, 'created, started, ended: one of its times is none' " JOB
+              "(j.created_at NOT BETWEEN 0 AND 1e11 OR j.started_at NOT BETWEEN 0 AND 1e11 OR"
+              " j.ended_at NOT BETWEEN 0 AND 1e11)"},
     {"times", "SELECT j.id, 'created, started, ended: its times are not in order' " JOB
               "(j.created_at > j.started_at + " OTHER_CLOCK " OR j.created_at > j.ended_at + " OTHER_CLOCK
               " OR j.started_at > j.ended_at + " OTHER_CLOCK ")"},

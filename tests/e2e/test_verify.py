@@ -90,3 +90,41 @@ def test_a_damaged_file(canvass, server, write):
     path.write_bytes(content)
     result = canvass("verify")
     assert result.status in (1, 4) and (result.out or result.err), result
+
+
+CHECKS_OFF = "PRAGMA ignore_check_constraints = ON"  # a word that the schema does not know
+
+
+@pytest.mark.parametrize("statement, rule, found", [
+    ("UPDATE endings SET status = 'weird' WHERE row / 1024 = 2", "status", "study-1.2.1"),
+    ("UPDATE endings SET class = 'weird' WHERE row / 1024 = 2", "status", "study-1.2.1"),
+    ("UPDATE endings SET became_class = 'weird' WHERE row / 1024 = 2", "status", "study-1.2.1"),
+    ("UPDATE endings SET posts = 9223372036854775807 WHERE row / 1024 < 4", "posts", "study-1.1.1"),
+    ("UPDATE endings SET all_hops = -9223372036854775807 WHERE row / 1024 < 4", "hops", "study-1.1.1"),
+    ("UPDATE endings SET cost = -1 WHERE row / 1024 = 2", "counts", "study-1.2.1"),
+    ("UPDATE endings SET cost = 9e999 WHERE row / 1024 = 2", "counts", "study-1.2.1"),
+    ("UPDATE endings SET prompt_tokens = -5 WHERE row / 1024 = 2", "counts", "study-1.2.1"),
+    ("UPDATE jobs SET state = 'weird' WHERE id = 'study-1'", "read", "study-1"),
+    ("UPDATE jobs SET first_row = 9223372036854775807 WHERE id = 'study-1'", "read", "study-1"),
+    ("UPDATE jobs SET planned = 4611686018427387904 WHERE id = 'study-1'", "read", "study-1"),
+    ("UPDATE jobs SET created_at = -9e999 WHERE id = 'study-1'", "times", "study-1"),
+    ("UPDATE jobs SET ended_at = 1e300 WHERE id = 'study-1'", "times", "study-1"),
+    ("UPDATE jobs SET number = 7 WHERE id = 'study-1'", "plan", "study-1"),
+    ("UPDATE jobs SET spec = '{' WHERE id = 'study-1'", "plan", "study-1"),
+    ("UPDATE job_cells SET sample = 2 WHERE job_row = 1 AND position = 1", "plan", "study-1"),
+    ("UPDATE job_cells SET region = 'asia' WHERE job_row = 1 AND position = 1", "plan", "study-1"),
+    ("UPDATE region_revisions SET source = 'return {'", "revision", "study-1.1.1"),
+    ("DELETE FROM region_revisions", "revision", "study-1.1.1"),
+])
+def test_damage_hides_no_other(canvass, server, write, statement, rule, found):
+    """What makes a job unreadable is told with its id, and so is what is wrong with the others."""
+    done(canvass, server, write, 1, answer(region="", model="m"))
+    done(canvass, server, write, 1)
+    spoil(canvass, CHECKS_OFF, "UPDATE endings SET hops = -4 WHERE row / 1024 = 3 + 2", statement)
+    result = canvass("verify", "--json")
+    assert result.status == 1, result
+    told = {(f["rule"], f["id"]) for f in result.json["found"]}
+    assert (rule, found) in told and any(f[0] == "hops" and f[1].startswith("study-2.") for f in told), result
+    assert not {f for f in told if f[1].startswith("study-2") and f[0] not in ("hops", "revision", "plan")}, result
+    alone = canvass("verify", "study-1", "--json")
+    assert alone.status == 1 and (rule, found) in {(f["rule"], f["id"]) for f in alone.json["found"]}, alone
