@@ -1,3 +1,4 @@
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -339,11 +340,13 @@ static void print_text(const struct rehearse *r)
 
 static void print_json(const struct rehearse *r)
 {
+    char seed[24];
     cJSON *json = cJSON_CreateObject();
     cJSON_AddStringToObject(json, "name", r->plan->job->name);
     cJSON_AddNumberToObject(json, "executions", (double)r->plan->count);
     cJSON_AddNumberToObject(json, "endpoints", r->plan->endpoint_count);
-    cJSON_AddNumberToObject(json, "seed", (double)r->seed);
+    snprintf(seed, sizeof seed, "%" PRIu64, r->seed);
+    cJSON_AddRawToObject(json, "seed", seed); /* a double would round it */
     cJSON_AddNumberToObject(json, "runs", r->runs);
     cJSON_AddNumberToObject(json, "took_s", (double)r->took_us / SECOND_US);
     cJSON *policies = cJSON_AddArrayToObject(json, "policies");

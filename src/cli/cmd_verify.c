@@ -18,7 +18,8 @@ struct verifying {
     char **ids;                    /* of the jobs */
     cJSON *json;                   /* NULL: text */
     struct buf text;
-    int64_t count, jobs, executions;
+    int64_t count, jobs;
+    uint64_t executions;           /* planned, as the jobs say */
     struct kept_tables *tables;
     struct err err;
 };
@@ -102,7 +103,7 @@ static bool list_job(void *ctx, int columns, const char *const *names, const str
     (void)names;
     v->ids = mem_array(v->ids, (size_t)v->jobs + 1, sizeof *v->ids);
     v->ids[v->jobs++] = mem_strdup(value[0].text.ptr);
-    v->executions += value[1].integer;
+    v->executions += (uint64_t)value[1].integer;
     return true;
 }
 
@@ -135,7 +136,7 @@ static void print(struct verifying *v, const char *db)
     }
     if (v->count > FAULTS_TOLD)
         buf_addf(&v->text, "... and %" PRId64 " more\n", v->count - FAULTS_TOLD);
-    buf_addf(&v->text, "%s: %" PRId64 " jobs, %" PRId64 " executions: %" PRId64 " faults\n", db, v->jobs, v->executions,
+    buf_addf(&v->text, "%s: %" PRId64 " jobs, %" PRIu64 " executions: %" PRId64 " faults\n", db, v->jobs, v->executions,
              v->count);
     out_buf(&v->text);
 }

@@ -8,6 +8,7 @@
 #include "base/arena.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "store/lookup.h"
 #include "store/schema.h"
 
 enum {
@@ -181,9 +182,12 @@ static bool read_job(struct applier *a, int64_t row, struct job_rows *job, struc
     }
     *job = (struct job_rows){.row = stmt_get_int(st, 0), .first = stmt_get_int(st, 2)};
     snprintf(job->id, sizeof job->id, "%s", stmt_get_text(st, 1));
+    int64_t planned = stmt_get_int(st, 3);
     job->width = stmt_get_int(st, 4);
-    job->end = job->first + stmt_get_int(st, 3) + job->width;
     stmt_reset(st);
+    if (!job_rows_possible(a->db, job->id, job->first, planned, job->width, err))
+        return false;
+    job->end = job->first + planned + job->width;
     return read_urls(a, job, err);
 }
 

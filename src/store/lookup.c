@@ -48,24 +48,24 @@ static bool unknown_job(struct db *db, const char *job_id, struct err *err)
     return false;
 }
 
-bool job_row_known(struct db *db, const char *job_id, const char *state, int64_t first_row, int64_t planned,
-                   enum job_state *out, struct err *err)
+bool job_rows_possible(struct db *db, const char *job_id, int64_t first_row, int64_t planned, int64_t width,
+                       struct err *err)
 {
-    const int64_t rows = INT64_MAX / ATTEMPTS_PER_EXECUTION;
-    if (!job_state_parse(state, out))
-        return err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
-                       job_id, db_path(db));
-    return (first_row > 0 && planned > 0 && first_row <= rows && planned <= rows - first_row) ||
-           err_set(err, ERR_STORE, "job %s has %lld executions from row %lld on, which cannot be (%s): restore a copy",
-                   job_id, (long long)planned, (long long)first_row, db_path(db));
+    const int64_t rows = INT64_MAX / ATTEMPTS_PER_EXECUTION / 2;
+    return (first_row > 0 && first_row <= rows && planned > 0 && planned <= rows / 2 && width > 0 &&
+            width <= planned) ||
+           err_set(err, ERR_STORE, "job %s has %lld executions, %lld of each question, from row %lld on, which cannot"
+                   " be (%s): restore a copy", job_id, (long long)planned, (long long)width, (long long)first_row,
+                   db_path(db));
 }
+
+#define JOB_COLUMNS "SELECT id, first_row, planned, state, owner_pid, owner_start, owner_boot, width FROM jobs"
 
 bool job_find(struct db *db, const char *job_id, struct job_found *out, struct err *err)
 {
     bool last = strcmp(job_id, "last") == 0;
-    struct stmt *st = db_prepare(db, last
-        ? "SELECT id, first_row, planned, state, owner_pid, owner_start, owner_boot FROM jobs ORDER BY row DESC LIMIT 1"
-        : "SELECT id, first_row, planned, state, owner_pid, owner_start, owner_boot FROM jobs WHERE id = ?1", err);
+    struct stmt *st =
+        db_prepare(db, last ? JOB_COLUMNS " ORDER BY row DESC LIMIT 1" : JOB_COLUMNS " WHERE id = ?1", err);
     if (!st)
         return false;
     if (!last)
@@ -81,7 +81,11 @@ bool job_find(struct db *db, const char *job_id, struct job_found *out, struct e
         };
         snprintf(found.id, sizeof found.id, "%s", stmt_get_text(st, 0));
         snprintf(found.owner.boot, sizeof found.owner.boot, "%s", boot ? boot : "");
-        ok = job_row_known(db, found.id, stmt_get_text(st, 3), found.first_row, found.planned, &found.state, err);
+        if (!job_state_parse(stmt_get_text(st, 3), &found.state))
+            ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
+                         found.id, db_path(db));
+        else
+            ok = job_rows_possible(db, found.id, found.first_row, found.planned, stmt_get_int(st, 7), err);
         if (ok)
             *out = found;
     }

@@ -13,9 +13,9 @@ struct job_found {
     struct owner owner;
 };
 
-/* Whether a job's row is one that a program like this has written; err says what of it is not. */
-bool job_row_known(struct db *db, const char *job_id, const char *state, int64_t first_row, int64_t planned,
-                   enum job_state *out, struct err *err);
+/* Whether rows like these can be a job's. Only damage makes them others, and what counts on them must not meet it. */
+bool job_rows_possible(struct db *db, const char *job_id, int64_t first_row, int64_t planned, int64_t width,
+                       struct err *err);
 
 /* "last" is the newest job. An unknown id is ERR_USAGE, and the error names the nearest ones. */
 bool job_find(struct db *db, const char *job_id, struct job_found *out, struct err *err);

@@ -1,5 +1,7 @@
 #include "store/owner.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,7 +52,10 @@ bool owner_alive(const struct owner *o)
 {
     char boot[40];
     read_boot(boot);
-    return o->pid > 0 && strcmp(boot, o->boot) == 0 && process_start(o->pid) == o->start;
+    if (o->pid <= 0 || o->pid > INT32_MAX || strcmp(boot, o->boot) != 0 || process_start(o->pid) != o->start)
+        return false;
+    /* Unknown both times: it has gone, or there is no /proc to tell. */
+    return o->start >= 0 || kill((pid_t)o->pid, 0) == 0 || errno == EPERM;
 }
 
 void owner_text(const struct owner *o, char out[128])

@@ -14,7 +14,7 @@
 static const char job_sql[] =
     "SELECT id, name, policy, coalesce(owner, ''), coalesce(submitted_by, ''), state, created_at, started_at, ended_at,"
     " timeout_s, revision, first_row, planned, (SELECT count(*) FROM questions WHERE job_id = jobs.id),"
-    " owner_pid, owner_start, owner_boot"
+    " owner_pid, owner_start, owner_boot, width"
     " FROM jobs WHERE id = ?1";
 /* What succeeded stays so, and is counted with the attempts, in one walk by key; the view is asked for the rest, if
  * any. Grouped here: SQLite would sort all rows first. The hops of an attempt know when it was dispatched. */
@@ -64,8 +64,11 @@ static bool read_job(struct db *db, const char *job_id, struct job_summary *out,
         copy_text(out->policy, sizeof out->policy, stmt_get_text(st, 2));
         copy_text(out->owner, sizeof out->owner, stmt_get_text(st, 3));
         copy_text(out->submitted_by, sizeof out->submitted_by, stmt_get_text(st, 4));
-        ok = job_row_known(db, job_id, stmt_get_text(st, 5), stmt_get_int(st, 11), stmt_get_int(st, 12), &out->state,
-                           err);
+        if (!job_state_parse(stmt_get_text(st, 5), &out->state))
+            ok = err_set(err, ERR_STORE, "job %s has a state this program does not know (%s): use a newer program",
+                         job_id, db_path(db));
+        else
+            ok = job_rows_possible(db, job_id, stmt_get_int(st, 11), stmt_get_int(st, 12), stmt_get_int(st, 17), err);
         if (ok)
             out->owner_gone = read_owner_gone(st, out->state);
         out->created_at = stmt_get_real(st, 6);

@@ -116,6 +116,11 @@ def test_how_many_runs(rehearse):
     assert few["runs"] == 3 and few["states"] == {"succeeded": 3}
 
 
+@pytest.mark.parametrize("seed", [0, 2**53 + 1, 2**63 - 1 - 100000])
+def test_a_seed_is_told_as_it_is(rehearse, seed):
+    assert told(rehearse("--json", "--runs", 1, "--seed", seed))["seed"] == seed
+
+
 def test_a_timeout_is_a_result(rehearse):
     p = one(rehearse("--json", "--timeout", "100s", policy="sequential"))
     assert p["states"] == {"timed_out": 100} and p["makespan_s"]["median"] == 100

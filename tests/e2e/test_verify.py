@@ -107,6 +107,7 @@ CHECKS_OFF = "PRAGMA ignore_check_constraints = ON"  # a word that the schema do
     ("UPDATE jobs SET state = 'weird' WHERE id = 'study-1'", "read", "study-1"),
     ("UPDATE jobs SET first_row = 9223372036854775807 WHERE id = 'study-1'", "read", "study-1"),
     ("UPDATE jobs SET planned = 4611686018427387904 WHERE id = 'study-1'", "read", "study-1"),
+    ("UPDATE jobs SET width = 0 WHERE id = 'study-1'", "read", "study-1"),
     ("UPDATE jobs SET created_at = -9e999 WHERE id = 'study-1'", "times", "study-1"),
     ("UPDATE jobs SET ended_at = 1e300 WHERE id = 'study-1'", "times", "study-1"),
     ("UPDATE jobs SET number = 7 WHERE id = 'study-1'", "plan", "study-1"),
@@ -128,3 +129,19 @@ def test_damage_hides_no_other(canvass, server, write, statement, rule, found):
     assert not {f for f in told if f[1].startswith("study-2") and f[0] not in ("hops", "revision", "plan")}, result
     alone = canvass("verify", "study-1", "--json")
     assert alone.status == 1 and (rule, found) in {(f["rule"], f["id"]) for f in alone.json["found"]}, alone
+
+
+@pytest.mark.parametrize("column, value", [("width", 0), ("width", 2**63 - 1), ("planned", 2**62), ("planned", -1),
+                                           ("first_row", 2**63 - 1), ("first_row", -2**63)])
+def test_rows_that_cannot_be(canvass, server, write, column, value):
+    """Neither cancel nor resume counts on them, in the job itself or in one before it."""
+    origin = server(lambda r: r.hang())
+    done(canvass, server, write, 1)
+    process = canvass.start_run(write("job.lua", job(1)), write("t.lua", table({"us/m": origin.url()})))
+    wait_until(lambda: origin.requests)
+    process.end()
+    for damaged in ("study-1", "study-2"):
+        spoil(canvass, f"UPDATE jobs SET {column} = {value} WHERE id = '{damaged}'")
+        for command in ("show", "cancel", "resume", "retry", "results"):
+            result = canvass(command, damaged)
+            assert result.status == 4 and f"job {damaged} has" in result.err, result

@@ -178,6 +178,10 @@ static void who_lives(void **state)
     assert_false(owner_alive(&rebooted));
     assert_false(owner_alive(&nobody));
     assert_false(owner_alive(&init));
+    struct owner nowhere = self; /* its start was never known, and there is no such process */
+    nowhere.pid = INT32_MAX;
+    nowhere.start = -1;
+    assert_false(owner_alive(&nowhere));
 }
 
 static void closing_the_store_gives_its_jobs_up(void **state)
