@@ -100,7 +100,6 @@ struct http_request {
     bool repeat_refused;                /* libcurl was about to send a POST a second time */
     bool headers_complete, headers_too_large, fold_refused;
     unsigned head_lines;                /* of the head that is being read; the first is the status line */
-    bool interim;                       /* that is a 1xx: another head follows */
     char error[CURL_ERROR_SIZE];
     char detail[2 * CURL_ERROR_SIZE];
 };

@@ -64,11 +64,13 @@ static void forget_headers(struct http_request *q)
     q->location = q->retry_after = NULL;
 }
 
-/* RFC 9112, 4: the code stands behind the first space. Another head follows this one. */
-static bool is_interim(struct str line)
+/* Another head follows this one. What libcurl read out of the status line counts, not what we would: a head that it
+ * goes on from and we do not would let a line pass that may_pass() is there to stop. 101 is the end of heads for it. */
+static bool is_interim(const struct http_request *q)
 {
-    const char *space = memchr(line.ptr, ' ', line.len);
-    return space && space + 1 < line.ptr + line.len && space[1] == '1';
+    long status = 0;
+    curl_easy_getinfo(q->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status >= 100 && status < 200 && status != 101;
 }
 
 static size_t take_header(char *ptr, size_t size, size_t count, void *ctx)
@@ -84,9 +86,8 @@ static size_t take_header(char *ptr, size_t size, size_t count, void *ctx)
         return line.len; /* a trailer */
     if (q->head_lines++ == 0) {
         forget_headers(q); /* those were of a 100 or 103 */
-        q->interim = is_interim(line);
     } else if (ptr[0] == '\r' || ptr[0] == '\n') {
-        q->headers_complete = !q->interim;
+        q->headers_complete = !is_interim(q);
         q->head_lines = 0;
     } else if (is_header(line, "Location")) {
         keep_value(&q->location, line);

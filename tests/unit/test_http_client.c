@@ -569,6 +569,10 @@ static void test_wire(void **state)
          "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfull\r\n0\r\nA: b\r\n\r\n", WIRE_ANSWERED, 200, "full"},
         {"an interim answer, then one", act_reply_and_close,
          "HTTP/1.1 103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n\r\nfull", WIRE_ANSWERED, 200, "full"},
+        {"an interim answer with two spaces, then one", act_reply_and_close,
+         "HTTP/1.1  103 Early Hints\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\nA: b\r\n\r\nfull", WIRE_ANSWERED, 200, "full"},
+        {"a protocol nobody asked for", act_reply_and_close,
+         "HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r\nHTTP/1.1 200 OK\r\n\r\nfull", WIRE_LOST, 0, NULL},
         {"a header like a status line", act_reply_and_close,
          "HTTP/1.1 200 OK\r\nHTTP/1.1 100 x: y\r\n\r\nfull", WIRE_ANSWERED, 200, "full"},
         {"a trailer like a status line", act_reply_and_close,
@@ -611,17 +615,24 @@ static void test_wire(void **state)
 static void test_folded_first_header(void **state)
 {
     (void)state;
+    static const char *const replies[] = {
+        "HTTP/1.1 200 OK\r\n fol: ded\r\nB: c\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n fol: ded\r\n\r\n",
+        "HTTP/1.1  103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n fol: ded\r\n\r\n",
+    };
     static struct scene sc;
     struct answer_seen a;
-    scene_open(&sc, act_reply_and_close, "HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
-    post(&sc, &a);
-    assert_int_equal(a.r.wire, WIRE_ANSWERED);
-    seen_done(&a);
-    sc.stub.reply = "HTTP/1.1 200 OK\r\n fol: ded\r\nB: c\r\n\r\n";
-    post(&sc, &a);
-    assert_int_equal(a.r.wire, WIRE_BAD);
-    seen_done(&a);
-    scene_close(&sc);
+    for (size_t i = 0; i < ARRAY_LEN(replies); i++) {
+        scene_open(&sc, act_reply_and_close, "HTTP/1.1 200 OK\r\nA: b\r\n\r\n");
+        post(&sc, &a);
+        assert_int_equal(a.r.wire, WIRE_ANSWERED);
+        seen_done(&a);
+        sc.stub.reply = replies[i];
+        post(&sc, &a);
+        assert_int_equal(a.r.wire, WIRE_BAD);
+        seen_done(&a);
+        scene_close(&sc);
+    }
 }
 
 static void test_refused(void **state)
