@@ -25,6 +25,7 @@ enum {
     DISCARD_BYTES = 64 * 1024 * 1024,       /* of a body that is too large, read so that the 413 arrives */
     BACKLOG = 4096,
     HANGUPS_AT_ONCE = 64,
+    STREAM_BLOCK_BYTES = 16 * 1024,
 };
 
 struct http_server {
@@ -34,9 +35,11 @@ struct http_server {
     struct loop_io *ready;                  /* the daemon's own epoll set */
     struct loop_timer *timer;
     struct loop_task resume;                /* posted when a parked call has its reply */
-    struct list parked;
-    int hangup_fd;                          /* an epoll set of the sockets of parked calls: who hangs up? */
+    struct list parked;                     /* calls and streams that the daemon does not look at */
+    int hangup_fd;                          /* an epoll set of their sockets: who hangs up? */
     struct loop_io *hangup;
+    struct list reading;                    /* connections that owe a request, the longest first */
+    struct loop_timer *overdue;
     unsigned connections;
     uint16_t port;
     bool inside;                            /* the daemon is on the stack */
@@ -50,6 +53,21 @@ enum call_state {
     CALL_DROPPED,   /* the daemon closes the connection when it calls next */
 };
 
+struct connection {
+    struct list link;                       /* in reading */
+    int fd;
+    int64_t since_us;
+};
+
+struct http_stream {
+    struct http_call *call;
+    struct http_stream_options options;
+    struct buf out;
+    size_t sent;                            /* of out */
+    bool asleep;                            /* suspended: all has been sent */
+    bool ended, cut;
+};
+
 struct http_call {
     struct list link;                       /* in parked */
     struct http_server *server;
@@ -61,6 +79,7 @@ struct http_call {
     struct MHD_Response *response;
     unsigned status;
     void *user;
+    struct http_stream *stream;             /* ANSWERED with a reply that goes on */
 };
 
 static int call_socket(const struct http_call *c)
@@ -101,13 +120,20 @@ static void daemon_resume(struct loop_task *t)
 /* ---- parking ---- */
 
 /* Not by reading: a client that has sent more already would hide its hang-up behind that. */
-static void park(struct http_call *c)
+static void suspend(struct http_call *c)
 {
     struct epoll_event wish = {.events = EPOLLRDHUP, .data.ptr = c};
     MHD_suspend_connection(c->connection);
-    c->state = CALL_PARKED;
     list_push(&c->server->parked, &c->link);
     epoll_ctl(c->server->hangup_fd, EPOLL_CTL_ADD, call_socket(c), &wish);
+}
+
+static void resume(struct http_call *c)
+{
+    epoll_ctl(c->server->hangup_fd, EPOLL_CTL_DEL, call_socket(c), NULL);
+    list_unlink(&c->link);
+    MHD_resume_connection(c->connection);
+    loop_post(c->server->loop, &c->server->resume);
 }
 
 static void settle(struct http_call *c, enum call_state state)
@@ -115,17 +141,33 @@ static void settle(struct http_call *c, enum call_state state)
     assert(c->state == CALL_HANDLING || c->state == CALL_PARKED);
     bool parked = c->state == CALL_PARKED;
     c->state = state;
-    if (!parked)
-        return; /* the daemon waits for handle() to return */
-    epoll_ctl(c->server->hangup_fd, EPOLL_CTL_DEL, call_socket(c), NULL);
-    list_unlink(&c->link);
-    MHD_resume_connection(c->connection);
-    loop_post(c->server->loop, &c->server->resume);
+    if (parked) /* else the daemon waits for handle() to return */
+        resume(c);
+}
+
+static void wake_stream(struct http_call *c)
+{
+    if (!c->stream->asleep)
+        return;
+    c->stream->asleep = false;
+    resume(c);
+}
+
+/* The daemon sees the socket fail, or is told so when it asks for more. */
+static void cut_stream(struct http_call *c)
+{
+    c->stream->cut = true;
+    shutdown(call_socket(c), SHUT_RDWR);
+    wake_stream(c);
 }
 
 static void abandon(struct http_call *c)
 {
     struct http_server *s = c->server;
+    if (c->stream) {
+        cut_stream(c);
+        return;
+    }
     settle(c, CALL_DROPPED);
     if (s->options.abandoned)
         s->options.abandoned(s->options.ctx, c);
@@ -140,9 +182,46 @@ static void hung_up(void *ctx, int events)
     for (int i = 0; i < count; i++) {
         /* abandoned() of one may have answered another; the memory stays until the daemon runs. */
         struct http_call *c = seen[i].data.ptr;
-        if (c->state == CALL_PARKED)
+        if (c->state == CALL_PARKED || (c->stream && c->stream->asleep))
             abandon(c);
     }
+}
+
+/* ---- requests that do not come ---- */
+
+static void look_again(struct http_server *s)
+{
+    int64_t at_us = NEVER_US;
+    if (s->options.request_us && !list_empty(&s->reading))
+        at_us = container_of(s->reading.next, struct connection, link)->since_us + s->options.request_us;
+    loop_timer_at(s->overdue, at_us);
+}
+
+static void owe_request(struct http_server *s, struct connection *k)
+{
+    k->since_us = loop_now_us(s->loop);
+    list_push(&s->reading, &k->link);
+    if (s->reading.next == &k->link)
+        look_again(s);
+}
+
+static void close_overdue(void *ctx)
+{
+    struct http_server *s = ctx;
+    int64_t now_us = loop_now_us(s->loop);
+    while (!list_empty(&s->reading)) {
+        struct connection *k = container_of(s->reading.next, struct connection, link);
+        if (k->since_us + s->options.request_us > now_us)
+            break;
+        list_unlink(&k->link);
+        shutdown(k->fd, SHUT_RDWR); /* the daemon sees it and closes */
+    }
+    look_again(s);
+}
+
+static struct connection *call_connection(const struct http_call *c)
+{
+    return MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 }
 
 /* ---- requests ---- */
@@ -165,6 +244,13 @@ static void call_free(struct http_call *c)
     assert(list_empty(&c->link));
     if (c->response)
         MHD_destroy_response(c->response);
+    if (c->stream) {
+        struct http_stream *st = c->stream;
+        if (!st->ended)
+            st->options.closed(st->options.ctx, st);
+        buf_done(&st->out);
+        free(st);
+    }
     buf_done(&c->body);
     free(c);
 }
@@ -219,6 +305,7 @@ static enum MHD_Result access_handler(void *ctx, struct MHD_Connection *connecti
         return more ? MHD_YES : MHD_NO;
     }
     if (c->state == CALL_READING) {
+        list_unlink(&call_connection(c)->link);
         if (c->body.full) {
             refuse_body(c);
         } else {
@@ -227,7 +314,8 @@ static enum MHD_Result access_handler(void *ctx, struct MHD_Connection *connecti
         }
     }
     if (c->state == CALL_HANDLING) {
-        park(c);
+        c->state = CALL_PARKED;
+        suspend(c);
         return MHD_YES;
     }
     return deliver(c);
@@ -236,10 +324,15 @@ static enum MHD_Result access_handler(void *ctx, struct MHD_Connection *connecti
 static void request_completed(void *ctx, struct MHD_Connection *connection, void **slot,
                               enum MHD_RequestTerminationCode why)
 {
-    (void)ctx, (void)connection, (void)why;
-    if (*slot)
-        call_free(*slot);
+    (void)connection, (void)why;
+    struct http_call *c = *slot;
     *slot = NULL;
+    if (!c)
+        return;
+    struct connection *k = call_connection(c);
+    list_unlink(&k->link);
+    owe_request(ctx, k);
+    call_free(c);
 }
 
 /* ---- connections ---- */
@@ -254,12 +347,20 @@ static enum MHD_Result may_connect(void *ctx, const struct sockaddr *address, so
 static void connection_changed(void *ctx, struct MHD_Connection *connection, void **slot,
                                enum MHD_ConnectionNotificationCode what)
 {
-    (void)connection, (void)slot;
     struct http_server *s = ctx;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        struct connection *k = mem_zalloc(sizeof *k);
+        k->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+        *slot = k;
         s->connections++;
-    else
+        owe_request(s, k);
+    } else {
+        struct connection *k = *slot;
         s->connections--;
+        list_unlink(&k->link);
+        free(k);
+        *slot = NULL;
+    }
 }
 
 /* ---- the server ---- */
@@ -341,6 +442,8 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
     s->options.address = NULL; /* borrowed until here */
     s->port = port;
     list_init(&s->parked);
+    list_init(&s->reading);
+    s->overdue = loop_timer_new(loop, close_overdue, s);
     loop_task_init(&s->resume, daemon_resume);
     s->hangup_fd = epoll_create1(EPOLL_CLOEXEC);
     if (s->hangup_fd >= 0)
@@ -351,6 +454,7 @@ struct http_server *http_server_new(struct loop *loop, const struct http_server_
         if (s->hangup_fd >= 0)
             close(s->hangup_fd);
         close(listen_fd);
+        loop_timer_free(s->overdue);
         free(s);
         return NULL;
     }
@@ -373,6 +477,8 @@ void http_server_free(struct http_server *s)
     loop_io_free(s->hangup);
     loop_timer_free(s->timer);
     MHD_stop_daemon(s->daemon);
+    loop_task_cancel(&s->resume);
+    loop_timer_free(s->overdue);
     close(s->hangup_fd);
     free(s);
 }
@@ -430,16 +536,22 @@ static void reply_with(struct http_call *c, int status, struct MHD_Response *res
     settle(c, CALL_ANSWERED);
 }
 
+static void add_headers(struct MHD_Response *r, const char *content_type, const struct http_reply_header *headers,
+                        size_t header_count)
+{
+    if (r && content_type)
+        MHD_add_response_header(r, "Content-Type", content_type);
+    for (size_t i = 0; r && i < header_count; i++)
+        MHD_add_response_header(r, headers[i].name, headers[i].value);
+}
+
 void http_reply(struct http_call *c, int status, const char *content_type, struct str body,
                 const struct http_reply_header *headers, size_t header_count)
 {
     /* Not written to: libmicrohttpd copies it. */
     void *bytes = (void *)(uintptr_t)(body.len ? body.ptr : "");
     struct MHD_Response *r = MHD_create_response_from_buffer(body.len, bytes, MHD_RESPMEM_MUST_COPY);
-    if (r && content_type)
-        MHD_add_response_header(r, "Content-Type", content_type);
-    for (size_t i = 0; r && i < header_count; i++)
-        MHD_add_response_header(r, headers[i].name, headers[i].value);
+    add_headers(r, content_type, headers, header_count);
     reply_with(c, status, r);
 }
 
@@ -474,4 +586,68 @@ void http_reply_truncated(struct http_call *c, int status, struct str body, size
     if (body.len)
         memcpy(p->bytes, body.ptr, body.len);
     reply_with(c, status, MHD_create_response_from_callback(promised_bytes, 4096, read_part, p, free));
+}
+
+/* ---- replies that go on ---- */
+
+static ssize_t read_stream(void *ctx, uint64_t pos, char *out, size_t max)
+{
+    struct http_call *c = ctx;
+    struct http_stream *st = c->stream;
+    (void)pos;
+    if (st->cut)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    size_t n = st->out.len - st->sent;
+    if (n == 0 && st->ended)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (n == 0) {
+        st->asleep = true;
+        suspend(c);
+        return 0;
+    }
+    n = n < max ? n : max;
+    memcpy(out, st->out.ptr + st->sent, n);
+    st->sent += n;
+    if (st->sent == st->out.len) {
+        buf_clear(&st->out);
+        st->sent = 0;
+    }
+    return (ssize_t)n;
+}
+
+struct http_stream *http_reply_stream(struct http_call *c, int status, const char *content_type,
+                                      const struct http_reply_header *headers, size_t header_count,
+                                      const struct http_stream_options *o)
+{
+    struct http_stream *st = mem_zalloc(sizeof *st);
+    st->options = *o;
+    st->call = c;
+    buf_init(&st->out, o->waiting_max_bytes);
+    c->stream = st;
+    struct MHD_Response *r =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, c, NULL);
+    add_headers(r, content_type, headers, header_count);
+    reply_with(c, status, r);
+    return st;
+}
+
+void http_stream_write(struct http_stream *st, struct str data)
+{
+    if (st->cut)
+        return;
+    if (st->sent) { /* what has left makes room */
+        memmove(st->out.ptr, st->out.ptr + st->sent, st->out.len - st->sent);
+        st->out.len -= st->sent;
+        st->sent = 0;
+    }
+    if (buf_add(&st->out, data.ptr, data.len))
+        wake_stream(st->call);
+    else
+        cut_stream(st->call);
+}
+
+void http_stream_end(struct http_stream *st)
+{
+    st->ended = true;
+    wake_stream(st->call);
 }

@@ -23,6 +23,8 @@ struct http_server_options {
     unsigned max_connections; /* further ones are closed */
     int64_t idle_us;          /* a connection silent this long, between requests or inside one, is closed; not while
                                * its call is parked */
+    int64_t request_us;       /* a connection that has not sent its first or next request whole in this time is closed,
+                               * whether silent or slow; 0: no such limit */
     /* Called once the whole request is there. Answer with one of the http_reply functions, now or later. */
     void (*handle)(void *ctx, struct http_call *call);
     /* The client closed its connection before the reply; the call is gone when this returns. May be NULL. */
@@ -49,5 +51,20 @@ void http_reply(struct http_call *c, int status, const char *content_type, struc
 void http_reply_reset(struct http_call *c);      /* TCP RST instead of an answer */
 /* Content-Length lies. */
 void http_reply_truncated(struct http_call *c, int status, struct str body, size_t promised_bytes);
+
+/* A reply that goes on: its head leaves now, then whatever is written. */
+struct http_stream;
+struct http_stream_options {
+    size_t waiting_max_bytes;     /* a reader that leaves more than this unread is cut off; nobody waits for it */
+    /* The client is gone, was cut off, or the server is freed; the stream is gone when this returns. Not after
+     * http_stream_end(), and never from within a function of this header but http_server_free(). */
+    void (*closed)(void *ctx, struct http_stream *stream);
+    void *ctx;
+};
+struct http_stream *http_reply_stream(struct http_call *c, int status, const char *content_type,
+                                      const struct http_reply_header *headers, size_t header_count,
+                                      const struct http_stream_options *o);
+void http_stream_write(struct http_stream *st, struct str data);
+void http_stream_end(struct http_stream *st);    /* what was written still leaves; the stream is gone */
 
 #endif

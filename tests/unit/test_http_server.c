@@ -32,7 +32,20 @@ struct house {
     unsigned parked_count, abandoned, handled;
     struct buf last;              /* what the last call looked like */
     bool stop_when_parked, stop_when_abandoned;
+    struct http_stream *stream;
+    unsigned streams_closed;
 };
+
+enum { STREAM_MAX = 256 * 1024 };
+
+static void stream_closed(void *ctx, struct http_stream *stream)
+{
+    struct house *h = ctx;
+    assert_ptr_equal(stream, h->stream);
+    h->stream = NULL;
+    h->streams_closed++;
+    loop_stop(h->loop);
+}
 
 static void echo(struct house *h, struct http_call *c)
 {
@@ -59,6 +72,9 @@ static void handle(void *ctx, struct http_call *c)
         http_reply_reset(c);
     } else if (strcmp(path, "/cut") == 0) {
         http_reply_truncated(c, 200, STR("only this"), 100);
+    } else if (strcmp(path, "/stream") == 0) {
+        h->stream = http_reply_stream(c, 200, "text/event-stream", NULL, 0,
+                                      &(struct http_stream_options){STREAM_MAX, stream_closed, h});
     } else if (strcmp(path, "/empty") == 0) {
         http_reply(c, 204, NULL, STR(""), NULL, 0);
     } else {
@@ -531,6 +547,149 @@ static void test_new_says_what_is_wrong(void **state)
     close_house(&h);
 }
 
+static void open_stream(struct client *c, struct house *h)
+{
+    dial(c, h);
+    say(c, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+    hear(c, "\r\n\r\n");
+    assert_non_null(h->stream);
+    assert_non_null(strstr(c->got.ptr, "HTTP/1.1 200 OK\r\n"));
+    assert_non_null(strstr(c->got.ptr, "Content-Type: text/event-stream\r\n"));
+}
+
+static void test_a_reply_that_goes_on(void **state)
+{
+    (void)state;
+    static struct house h;
+    open_house(&h, 10, 10 * SECOND_US);
+    struct client c;
+    open_stream(&c, &h);
+    http_stream_write(h.stream, STR("one "));
+    http_stream_write(h.stream, STR("two "));
+    hear(&c, "two ");
+    assert_non_null(strstr(c.got.ptr, "one two "));
+    http_stream_write(h.stream, STR("three"));
+    http_stream_end(h.stream);
+    hear(&c, "three\r\n0\r\n\r\n");
+    assert_false(c.closed);
+    assert_int_equal(h.streams_closed, 0);
+    buf_clear(&c.got);
+    say(&c, "GET /next HTTP/1.1\r\nHost: x\r\n\r\n"); /* the connection stays usable */
+    hear(&c, "/next q=");
+    hang_up(&c);
+    close_house(&h);
+}
+
+static void test_a_reader_goes_away(void **state)
+{
+    (void)state;
+    static struct house h;
+    open_house(&h, 10, 10 * SECOND_US);
+    struct client c, other;
+    open_stream(&c, &h);
+    hang_up(&c);
+    loop_run(h.loop);
+    assert_int_equal(h.streams_closed, 1);
+    open_stream(&c, &h);
+    dial(&other, &h);
+    say(&other, "GET /other HTTP/1.1\r\nHost: x\r\n\r\n"); /* others are served meanwhile */
+    hear(&other, "/other q=");
+    hang_up(&other);
+    loop_io_free(c.io);
+    close_house(&h); /* while it streams */
+    assert_int_equal(h.streams_closed, 2);
+    close(c.fd);
+    buf_done(&c.got);
+}
+
+static void test_a_reader_that_does_not_read(void **state)
+{
+    (void)state;
+    static struct house h;
+    static char block[64 * 1024];
+    open_house(&h, 10, 60 * SECOND_US);
+    struct client c;
+    open_stream(&c, &h);
+    loop_io_set(c.io, 0);
+    memset(block, 'b', sizeof block);
+    size_t written = 0;
+    struct client ticker; /* its answers turn the loop */
+    dial(&ticker, &h);
+    while (h.stream) {
+        http_stream_write(h.stream, (struct str){block, sizeof block});
+        written += sizeof block;
+        assert_true(written < 64u << 20); /* what sockets take, and no more */
+        buf_clear(&ticker.got);
+        say(&ticker, "GET /tick HTTP/1.1\r\nHost: x\r\n\r\n");
+        hear(&ticker, "/tick q=");
+    }
+    assert_int_equal(h.streams_closed, 1);
+    hang_up(&ticker);
+    hang_up(&c);
+    close_house(&h);
+}
+
+struct drip {
+    struct client *client;
+    struct loop_timer *timer;
+    unsigned sent;
+};
+
+static void drip_on(void *ctx)
+{
+    struct drip *d = ctx;
+    if (send(d->client->fd, "x", 1, MSG_NOSIGNAL) == 1)
+        d->sent++;
+    loop_timer_at(d->timer, loop_now_us(d->client->house->loop) + 5 * MS_US);
+}
+
+static void stop_loop(void *ctx)
+{
+    loop_stop(ctx);
+}
+
+static void test_a_request_that_never_ends(void **state)
+{
+    (void)state;
+    static const char *const begins[] = {"GET /", "GET / HTTP/1.1\r\nHost: x\r\nX: ",
+                                         "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n",
+                                         "GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /"};
+    static struct house h;
+    memset(&h, 0, sizeof h);
+    h.loop = loop_new();
+    buf_init(&h.last, 64 * 1024);
+    struct http_server_options o = {.address = "127.0.0.1", .max_body_bytes = MAX_BODY, .max_connections = 10,
+                                    .idle_us = 60 * SECOND_US, .request_us = 200 * MS_US, .handle = handle,
+                                    .abandoned = abandoned, .ctx = &h};
+    h.server = http_server_new(h.loop, &o, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(begins); i++) {
+        struct client c;
+        dial(&c, &h);
+        struct drip d = {.client = &c};
+        d.timer = loop_timer_new(h.loop, drip_on, &d);
+        say(&c, begins[i]);
+        drip_on(&d);
+        hear_end(&c); /* never silent, closed all the same */
+        loop_timer_free(d.timer);
+        hang_up(&c);
+    }
+    assert_int_equal(h.handled, 1); /* the whole one of the last */
+    h.stop_when_parked = true;
+    struct client c;
+    dial(&c, &h);
+    say(&c, "GET /park HTTP/1.1\r\nHost: x\r\n\r\n"); /* it owes nothing while it waits for us */
+    loop_run(h.loop);
+    struct loop_timer *later = loop_timer_new(h.loop, stop_loop, h.loop);
+    loop_timer_at(later, loop_now_us(h.loop) + 2 * o.request_us);
+    loop_run(h.loop);
+    loop_timer_free(later);
+    assert_false(c.closed);
+    http_reply(h.parked[0], 200, NULL, STR("late"), NULL, 0);
+    hear(&c, "late");
+    hang_up(&c);
+    close_house(&h);
+}
+
 int main(void)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -549,6 +708,10 @@ int main(void)
         cmocka_unit_test(test_idle_connections),
         cmocka_unit_test(test_many_parked),
         cmocka_unit_test(test_new_says_what_is_wrong),
+        cmocka_unit_test(test_a_reply_that_goes_on),
+        cmocka_unit_test(test_a_reader_goes_away),
+        cmocka_unit_test(test_a_reader_that_does_not_read),
+        cmocka_unit_test(test_a_request_that_never_ends),
     };
     return cmocka_run_group_tests_name("http_server", tests, NULL, NULL);
 }
