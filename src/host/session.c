@@ -1,5 +1,7 @@
 #include "host/session.h"
 
+#include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/list.h"
@@ -17,6 +19,7 @@ enum { IN_FLIGHT_HINT_MAX = 16384 };
 
 struct session_job {
     struct list link;
+    struct list turn;          /* in waiting */
     struct session *session;
     struct job_file *file;
     struct plan *plan;         /* the engine's once it has the job, which keeps it until the job is freed */
@@ -34,6 +37,7 @@ struct session {
     struct http_client *client;
     struct transport *transport;
     struct engine *engine;
+    struct recorder_port recorder;
     struct loop_wakeup *store_woke;
     struct loop_timer *wake;
     struct loop_task again;    /* keeps the loop from sleeping while a turn is due */
@@ -41,6 +45,9 @@ struct session {
     bool turn_due;
     int64_t wake_at_us;
     struct list jobs;
+    struct list waiting;       /* accepted, and not the engine's yet */
+    unsigned at_once, running;
+    struct loop_task next;     /* starts those whose turn has come */
 };
 
 /* ---- clock and turns ---- */
@@ -163,6 +170,48 @@ static unsigned in_flight_hint(const struct region_table *table)
     return slots < IN_FLIGHT_HINT_MAX ? (unsigned)slots : IN_FLIGHT_HINT_MAX;
 }
 
+/* ---- jobs in line ---- */
+
+static void job_ended(void *ctx, struct engine_job *engine_job);
+
+static void start_job(struct session_job *job)
+{
+    struct session *s = job->session;
+    struct job_start start = {
+        .id = job->accepted.job_id,
+        .first_row = job->accepted.first_row,
+        .spec = job_file_spec(job->file),
+        .plan = job->plan,
+        .past = job->taken ? &job->taken->past : NULL,
+        .ended = job_ended,
+        .ctx = job,
+    };
+    list_unlink(&job->turn);
+    s->running++;
+    job_file_policy(job->file, job->plan, &start.policy);
+    job->engine_job = engine_submit(s->engine, &start);
+    if (s->watcher.started)
+        s->watcher.started(s->watcher.ctx, job);
+    turn_is_due(s);
+}
+
+static void start_waiting(struct loop_task *task)
+{
+    struct session *s = container_of(task, struct session, next);
+    while (s->running < s->at_once && !list_empty(&s->waiting))
+        start_job(container_of(s->waiting.next, struct session_job, turn));
+}
+
+static void job_free(struct session_job *job)
+{
+    list_unlink(&job->link);
+    list_unlink(&job->turn);
+    if (!job->engine_job)
+        plan_free(job->plan);
+    taken_free(job->taken);
+    free(job);
+}
+
 static bool open_parts(struct session *s, const struct session_options *o, struct err *err)
 {
     s->store_woke = loop_wakeup_new(s->loop, store_is_awake, s);
@@ -197,7 +246,8 @@ static void start_engine(struct session *s)
     };
     transport_port(s->transport, &ports.transport);
     adapters_port(&ports.adapter);
-    store_recorder(s->store, &ports.recorder);
+    store_recorder(s->store, &s->recorder);
+    ports.recorder = s->recorder;
     s->engine = engine_new(&ports, s->table);
     transport_attach(s->transport, s->engine);
     /* after the client's own hook, so that answers and the turn they cause share one transaction */
@@ -210,10 +260,13 @@ struct session *session_new(struct region_table *table, const struct session_opt
     s->table = region_table_ref(table);
     s->watcher = o->watcher;
     s->wake_at_us = NEVER_US;
+    s->at_once = o->at_once ? o->at_once : UINT_MAX;
     list_init(&s->jobs);
+    list_init(&s->waiting);
     list_init(&s->turn.link);
     s->loop = loop_new();
     loop_task_init(&s->again, again);
+    loop_task_init(&s->next, start_waiting);
     if (!open_parts(s, o, err)) {
         session_free(s, NULL);
         return NULL;
@@ -231,17 +284,13 @@ bool session_free(struct session *s, struct err *err)
     loop_hook_remove(&s->turn);
     engine_free(s->engine);
     bool ok = !s->store || store_close(s->store, err);
-    while (!list_empty(&s->jobs)) {
-        struct session_job *job = container_of(list_pop(&s->jobs), struct session_job, link);
-        if (!job->engine_job)
-            plan_free(job->plan);
-        taken_free(job->taken);
-        free(job);
-    }
+    while (!list_empty(&s->jobs))
+        job_free(container_of(s->jobs.next, struct session_job, link));
     transport_free(s->transport);
     if (s->client)
         http_client_free(s->client);
     loop_task_cancel(&s->again);
+    loop_task_cancel(&s->next);
     loop_timer_free(s->wake);
     if (s->store_woke)
         loop_wakeup_free(s->store_woke);
@@ -261,6 +310,16 @@ struct engine *session_engine(struct session *s)
     return s->engine;
 }
 
+struct store *session_store(struct session *s)
+{
+    return s->store;
+}
+
+struct region_table *session_table(struct session *s)
+{
+    return s->table;
+}
+
 /* ---- jobs ---- */
 
 static void job_ended(void *ctx, struct engine_job *engine_job)
@@ -268,6 +327,8 @@ static void job_ended(void *ctx, struct engine_job *engine_job)
     struct session_job *job = ctx;
     struct session *s = job->session;
     (void)engine_job;
+    s->running--;
+    loop_post(s->loop, &s->next);
     if (s->watcher.ended)
         s->watcher.ended(s->watcher.ctx, job);
 }
@@ -288,28 +349,22 @@ static void job_refused(struct session_job *job, const struct err *error)
         s->watcher.refused(s->watcher.ctx, job, error);
 }
 
-/* It is stored, and this process's to run. */
-static void start_job(struct session_job *job, const struct accepted *accepted, const struct job_past *past)
+/* It is stored, and this process's to run: now, or in its turn. */
+static void job_is_ours(struct session_job *job, const struct accepted *accepted)
 {
     struct session *s = job->session;
     job->accepted = *accepted;
     if (!s->table->revision)
         s->table->revision = accepted->revision;
-    struct job_start start = {
-        .id = job->accepted.job_id,
-        .first_row = accepted->first_row,
-        .spec = job_file_spec(job->file),
-        .plan = job->plan,
-        .past = past,
-        .ended = job_ended,
-        .ctx = job,
-    };
-    job_file_policy(job->file, job->plan, &start.policy);
-    job->engine_job = engine_submit(s->engine, &start);
     store_watch_control(s->store, job->accepted.job_id, job_control, job);
+    bool waits = s->running >= s->at_once;
+    list_push(&s->waiting, &job->turn);
+    if (!waits)
+        start_job(job);
+    else if (job->taken)
+        s->recorder.job_changed(s->recorder.ctx, &(struct job_changed){job->accepted.job_id, JOB_QUEUED, NAN, NAN});
     if (s->watcher.accepted)
         s->watcher.accepted(s->watcher.ctx, job);
-    turn_is_due(s);
 }
 
 static void job_accepted(void *ctx, const struct accepted *accepted, const struct err *error)
@@ -317,7 +372,7 @@ static void job_accepted(void *ctx, const struct accepted *accepted, const struc
     if (error)
         job_refused(ctx, error);
     else
-        start_job(ctx, accepted, NULL);
+        job_is_ours(ctx, accepted);
 }
 
 static void job_taken(void *ctx, struct taken *taken, const struct err *error)
@@ -327,7 +382,7 @@ static void job_taken(void *ctx, struct taken *taken, const struct err *error)
     if (error)
         job_refused(job, error);
     else
-        start_job(job, &taken->accepted, &taken->past);
+        job_is_ours(job, &taken->accepted);
 }
 
 static struct session_job *add_job(struct session *s, struct job_file *file, struct plan *plan)
@@ -336,6 +391,7 @@ static struct session_job *add_job(struct session *s, struct job_file *file, str
     job->session = s;
     job->file = file;
     job->plan = plan;
+    list_init(&job->turn);
     list_push(&s->jobs, &job->link);
     return job;
 }
@@ -361,6 +417,19 @@ struct session_job *session_resume(struct session *s, struct job_file *file, str
     return job;
 }
 
+void session_stop(struct session_job *job, enum stop_how how, enum job_state state, const char *reason)
+{
+    if (!job->engine_job)
+        start_job(job);
+    engine_stop(job->engine_job, how, state, reason);
+}
+
+void session_job_free(struct session_job *job)
+{
+    engine_job_free(job->engine_job);
+    job_free(job);
+}
+
 const struct taken *session_job_taken(const struct session_job *job)
 {
     return job->taken;
@@ -368,7 +437,7 @@ const struct taken *session_job_taken(const struct session_job *job)
 
 const char *session_job_id(const struct session_job *job)
 {
-    return job->engine_job ? job->accepted.job_id : NULL;
+    return *job->accepted.job_id ? job->accepted.job_id : NULL;
 }
 
 struct engine_job *session_job_engine(const struct session_job *job)

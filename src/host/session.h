@@ -10,6 +10,7 @@
 
 struct execution_filter;
 struct loop;
+struct store;
 struct taken;
 struct session;
 struct session_job;
@@ -17,7 +18,8 @@ struct session_job;
 /* Told to whoever watches; each may be NULL. */
 struct session_watcher {
     void *ctx;
-    void (*accepted)(void *ctx, struct session_job *job);   /* its rows are durable; the engine has it */
+    void (*accepted)(void *ctx, struct session_job *job);   /* its rows are durable */
+    void (*started)(void *ctx, struct session_job *job);    /* the engine has it: at once, or when its turn has come */
     void (*refused)(void *ctx, struct session_job *job, const struct err *err); /* it could not be stored */
     void (*ended)(void *ctx, struct session_job *job);      /* all its rows are durable */
     void (*event)(void *ctx, const struct session_job *job, const struct event *event); /* job NULL: an endpoint's */
@@ -29,6 +31,7 @@ struct session_watcher {
 struct session_options {
     const char *db;
     const char *ca_file;               /* NULL: the system's */
+    unsigned at_once;                  /* jobs that run side by side; others wait in the order they came. 0: all */
     struct session_watcher watcher;
 };
 
@@ -39,6 +42,8 @@ bool session_free(struct session *s, struct err *err);
 void session_hurry(struct session *s);                            /* as store_hurry() */
 struct loop *session_loop(struct session *s);
 struct engine *session_engine(struct session *s);
+struct store *session_store(struct session *s);
+struct region_table *session_table(struct session *s);            /* the one of now; not a reference */
 
 /* Plans the job and has it stored; accepted() or refused() follows. file stays the caller's and must
  * outlive the session. NULL when it cannot be planned. */
@@ -50,8 +55,13 @@ MUST_USE struct session_job *session_submit(struct session *s, struct job_file *
 struct session_job *session_resume(struct session *s, struct job_file *file, struct plan *plan, const char *job_id,
                                    const struct execution_filter *failed, const char *author);
 
+/* As engine_stop(); one that waits for its turn ends at once. */
+void session_stop(struct session_job *job, enum stop_how how, enum job_state state, const char *reason);
+/* After ended() or refused(), and never from within: its file may be freed then. Optional: session_free() does it. */
+void session_job_free(struct session_job *job);
+
 const char *session_job_id(const struct session_job *job);        /* NULL until accepted */
-struct engine_job *session_job_engine(const struct session_job *job); /* NULL until accepted */
+struct engine_job *session_job_engine(const struct session_job *job); /* NULL until started */
 const struct taken *session_job_taken(const struct session_job *job); /* NULL: a new job, or not accepted yet */
 const struct plan *session_job_plan(const struct session_job *job);
 

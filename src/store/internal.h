@@ -26,6 +26,12 @@ struct tasks {
     struct task *first, **last; /* oldest first */
 };
 
+struct read;
+
+struct reads {
+    struct read *first, **last; /* oldest first */
+};
+
 struct applier;
 struct db;
 struct watch;
@@ -36,19 +42,22 @@ struct store {
     struct store_options options;
     struct db *db;                 /* the writer's, once it runs */
     struct applier *applier;
-    pthread_t writer, watcher;
+    pthread_t writer, watcher, reader;
     int busy_ms;
     bool patient;                  /* the writer's: is there no end to its waiting for a lock? */
-    bool watcher_runs;             /* the loop thread's */
+    bool watcher_runs, reader_runs; /* the loop thread's */
+    unsigned reads_open;           /* the loop thread's */
     uint64_t number;               /* the loop thread's: of the last record */
 
     pthread_mutex_t lock;          /* for all that follows, and where queue.h says so */
     pthread_cond_t work;           /* there is something for the writer */
     pthread_cond_t room;           /* the queue has become shorter */
     pthread_cond_t look;           /* the watcher should look at once, or stop */
+    pthread_cond_t read;           /* there is something for the reader, or it should stop */
     struct queue queue;
     uint64_t published_number, handled_number; /* handled: written, or dropped after a failure */
     struct tasks asked, answered;
+    struct reads reads, reads_done;
     bool gathering;                /* the writer waits for more, not for work */
     bool stopping, hurried, given_up;
     int64_t locked_since_us, told_locked_us; /* 0: it writes */
@@ -76,5 +85,10 @@ void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s);
 void control_poll(struct store *s);                            /* runs request() for what has come */
 void control_job_ended(struct store *s, const char *job_id);
 void control_stop(struct store *s);
+
+/* read.c */
+void reads_init(struct store *s);
+void reads_poll(struct store *s);                              /* runs done() for what has been read */
+void reads_stop(struct store *s);
 
 #endif

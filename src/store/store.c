@@ -266,6 +266,7 @@ static void init_lock(struct store *s)
     pthread_cond_init(&s->work, &monotonic);
     pthread_cond_init(&s->room, NULL);
     pthread_cond_init(&s->look, &monotonic);
+    pthread_cond_init(&s->read, NULL);
     pthread_condattr_destroy(&monotonic);
 }
 
@@ -276,6 +277,7 @@ static void store_free(struct store *s)
     tasks_free(tasks_take_all(&s->asked));
     tasks_free(tasks_take_all(&s->answered));
     queue_done(&s->queue);
+    pthread_cond_destroy(&s->read);
     pthread_cond_destroy(&s->look);
     pthread_cond_destroy(&s->room);
     pthread_cond_destroy(&s->work);
@@ -292,6 +294,7 @@ struct store *store_open_with(const char *path, const struct store_options *o, i
     s->asked.last = &s->asked.first;
     s->answered.last = &s->answered.first;
     s->requests_last = &s->requests;
+    reads_init(s);
     queue_init(&s->queue);
     init_lock(s);
     if (!open_database(s, busy_ms, err)) {
@@ -316,9 +319,11 @@ bool store_close(struct store *s, struct err *err)
     s->stopping = true;
     pthread_cond_signal(&s->work);
     pthread_cond_signal(&s->look);
+    pthread_cond_signal(&s->read);
     pthread_mutex_unlock(&s->lock);
     pthread_join(s->writer, NULL);
     control_stop(s);
+    reads_stop(s);
 
     bool ok = s->failed ? err_set(err, s->failure.code, "%s", s->failure.text) : release_jobs(s, err);
     store_free(s);
@@ -375,6 +380,7 @@ void store_poll(struct store *s)
         s->options.durable(s->options.ctx, durable);
     }
     control_poll(s);
+    reads_poll(s);
     if (failed && !s->told_failed) {
         s->told_failed = true;
         s->options.failed(s->options.ctx, &s->failure); /* set once, before `failed` */

@@ -78,6 +78,12 @@ void taken_free(struct taken *taken); /* NULL is a no-op */
 /* ---- reading: a connection of its own, read-only, one thread at a time ---- */
 struct reader;
 
+/* Work for the store's own reader thread, so that the loop does not wait for a disk: work() runs there, one at a time, then
+ * done() from store_poll(), or from store_close(). reader is NULL, and error says why, when the file cannot be read or is
+ * being closed. False, and nothing runs, when too many wait already. */
+MUST_USE bool store_read(struct store *s, void (*work)(void *ctx, struct reader *reader, const struct err *error),
+                         void (*done)(void *ctx), void *ctx);
+
 struct value {
     enum { VALUE_NULL, VALUE_INTEGER, VALUE_REAL, VALUE_TEXT } type;
     int64_t integer;
