@@ -139,7 +139,7 @@ static int run(const struct args *args)
     struct grid g = {.region_count = 0};
     struct reader *reader = reader_open(args_text(args, "db"), &err);
     struct summary *s = reader ? summary_load(reader, args->words[0], &err) : NULL;
-    bool ok = s && load_grid(&g, reader, summary_job(s)->id, &err);
+    bool ok = s && load_grid(&g, reader, s->job.id, &err);
     if (ok)
         print(s, &g, args_flag(args, "json"));
     if (s) {

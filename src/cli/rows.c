@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "host/row.h"
 
 enum { PIECE_ROWS = 1000, LINE_BYTES = 256 << 20, COLUMNS_MAX = 64 };
 
@@ -27,53 +28,6 @@ void rows_begin(struct rows *r, enum rows_format format)
     buf_init(&r->line, LINE_BYTES);
 }
 
-/* The shortest text that reads back as the same number. */
-static void real_text(double value, char out[40])
-{
-    for (int digits = 15; digits <= 17; digits++) {
-        snprintf(out, 40, "%.*g", digits, value);
-        if (strtod(out, NULL) == value)
-            return;
-    }
-}
-
-static void add_plain_value(struct buf *out, const struct value *v)
-{
-    char number[40];
-    switch (v->type) {
-    case VALUE_NULL:
-        break;
-    case VALUE_INTEGER:
-        buf_addf(out, "%lld", (long long)v->integer);
-        break;
-    case VALUE_REAL:
-        real_text(v->real, number);
-        buf_adds(out, number);
-        break;
-    case VALUE_TEXT:
-        buf_add(out, v->text.ptr, v->text.len);
-        break;
-    }
-}
-
-static void add_json_row(struct buf *out, int columns, const char *const *names, const struct value *values)
-{
-    buf_addc(out, '{');
-    for (int i = 0; i < columns; i++) {
-        if (i)
-            buf_addc(out, ',');
-        text_add_json(out, str_from(names[i]));
-        buf_addc(out, ':');
-        if (values[i].type == VALUE_TEXT)
-            text_add_json(out, values[i].text);
-        else if (values[i].type == VALUE_NULL || (values[i].type == VALUE_REAL && !isfinite(values[i].real)))
-            buf_adds(out, "null");
-        else
-            add_plain_value(out, &values[i]);
-    }
-    buf_addc(out, '}');
-}
-
 static void add_csv_row(struct buf *out, int columns, const struct value *values)
 {
     for (int i = 0; i < columns; i++) {
@@ -82,7 +36,7 @@ static void add_csv_row(struct buf *out, int columns, const struct value *values
         if (values[i].type == VALUE_TEXT)
             text_add_csv(out, values[i].text);
         else
-            add_plain_value(out, &values[i]);
+            row_add_value(out, &values[i]);
     }
     buf_adds(out, "\r\n");
 }
@@ -112,7 +66,7 @@ static void add_table_row(struct rows *r, int columns, const char *const *names,
     for (int i = 0; i < columns; i++) {
         struct buf cell;
         buf_init(&cell, LINE_BYTES);
-        add_plain_value(&cell, &values[i]);
+        row_add_value(&cell, &values[i]);
         table_cell(r->table, values[i].type == VALUE_NULL ? STR("-") : buf_str(&cell));
         buf_done(&cell);
     }
@@ -128,10 +82,10 @@ bool rows_row(void *rows, int columns, const char *const *names, const struct va
     case ROWS_JSON:
         if (r->count)
             buf_addc(&r->line, ',');
-        add_json_row(&r->line, columns, names, values);
+        row_add_json(&r->line, columns, names, values);
         break;
     case ROWS_JSONL:
-        add_json_row(&r->line, columns, names, values);
+        row_add_json(&r->line, columns, names, values);
         buf_addc(&r->line, '\n');
         break;
     case ROWS_CSV:

@@ -301,7 +301,7 @@ static void print_text(const struct run *r, const struct summary *s)
         buf_addf(&out, "%s  %s was idle for %s, longer than its scaledown of %s: it had to start cold again\n",
                  i ? "" : "\n", r->idle[i].endpoint, duration_format(r->idle[i].idle_us, idle),
                  duration_format(r->idle[i].scaledown_us, scaledown));
-    add_next(r, summary_job(s), &out);
+    add_next(r, &s->job, &out);
     out_buf(&out);
     buf_done(&out);
 }
