@@ -39,7 +39,8 @@ ALL_LIBS   := $(shell pkg-config --libs $(PKGS)) -lev -lpthread -lm $(LDLIBS)
 
 SRC     := $(sort $(wildcard src/*/*.c))
 LUA     := $(sort $(shell find lua -name '*.lua'))
-OBJ     := $(SRC:%.c=$(OUT)/%.o) $(OUT)/gen/builtin_lua.o
+WEB     := $(sort $(wildcard src/serve/web/*))
+OBJ     := $(SRC:%.c=$(OUT)/%.o) $(OUT)/gen/builtin_lua.o $(OUT)/gen/assets.o
 LIB     := $(filter-out $(OUT)/src/cli/main.o,$(OBJ))
 TESTS   := $(sort $(wildcard tests/unit/test_*.c))
 TESTBIN := $(TESTS:%.c=$(OUT)/%)
@@ -80,9 +81,14 @@ $(OUT)/%.o: %.c Makefile
 $(OUT)/gen/builtin_lua.c: $(LUA) scripts/embed
 	@mkdir -p $(@D)
 	$(call say,EMBED)
-	$(Q)scripts/embed $(LUA) > $@
+	$(Q)scripts/embed lua $(LUA) > $@
 
-$(OUT)/gen/builtin_lua.o: $(OUT)/gen/builtin_lua.c
+$(OUT)/gen/assets.c: $(WEB) scripts/embed
+	@mkdir -p $(@D)
+	$(call say,EMBED)
+	$(Q)scripts/embed web $(WEB) > $@
+
+$(OUT)/gen/%.o: $(OUT)/gen/%.c
 	$(Q)$(CC) -std=c11 -Isrc $(OPT) -c -o $@ $<
 
 unit-tests: $(TESTBIN) $(FUZZBIN) $(SEARCHBIN)

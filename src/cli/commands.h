@@ -5,7 +5,7 @@
 #include "cli/args.h"
 
 extern const struct command command_run, command_plan, command_rehearse, command_check, command_resume, command_retry,
-    command_cancel, command_jobs, command_show, command_results, command_query, command_verify, command_simulate,
+    command_cancel, command_jobs, command_show, command_results, command_query, command_verify, command_serve, command_simulate,
     command_regions_check, command_regions_show;
 
 #define OPTION_DB \

@@ -15,7 +15,7 @@
 static const struct command *const commands[] = {
     &command_run,    &command_plan, &command_rehearse, &command_check,         &command_resume,       &command_retry,
     &command_cancel, &command_jobs, &command_show,     &command_results,       &command_query,        &command_verify,
-    &command_regions_check,         &command_regions_show,                     &command_simulate,
+    &command_regions_check,         &command_regions_show, &command_serve,     &command_simulate,
 };
 
 static void overview(struct buf *out)

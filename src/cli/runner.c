@@ -219,7 +219,7 @@ static void observe(void *ctx, const struct session_job *job, const struct event
 {
     struct run *r = ctx;
     (void)job;
-    logging_event(event, r->what->table);
+    logging_event(event);
     if (r->progress && event->job)
         progress_event(r->progress, event);
 }
@@ -364,7 +364,7 @@ static bool submit(struct run *r, struct err *err)
 {
     const struct runner *what = r->what;
     if (!what->plan)
-        return session_submit(r->session, what->file, author_name(), err);
+        return session_submit(r->session, what->file, &(struct submission){.author = author_name()}, err);
     r->author = mem_strdup(author_name());
     return session_resume(r->session, what->file, what->plan, what->job_id, what->failed, r->author);
 }

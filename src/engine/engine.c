@@ -137,6 +137,11 @@ void engine_exchange_ended(struct engine *e, struct exchange *x, const struct re
     engine_poke(e);
 }
 
+void engine_drain(struct engine *e)
+{
+    e->draining = true;
+}
+
 void engine_store_failed(struct engine *e, const char *error)
 {
     if (e->store_failed)

@@ -39,6 +39,10 @@ enum stop_how {
 /* Idempotent; abort after drain is allowed. Open executions end `cancelled`, and the job with `state`. */
 void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state, const char *reason);
 
+/* From now on nothing new is sent. What is in flight goes on to its end, result URLs too; all else stays open in its
+ * rows, for whoever takes the jobs up again. There is no way back. */
+void engine_drain(struct engine *e);
+
 /* ---- the region table, live ----
  *
  * Between two turns. Endpoints, regions and groups are matched by name and keep what is known of them; new limits,

@@ -219,7 +219,7 @@ static bool line_take_permits(struct line *line, int64_t now_us)
 
 void lines_pump(struct engine *e)
 {
-    while (!list_empty(&e->ready) && !e->store_failed) {
+    while (!list_empty(&e->ready) && !e->store_failed && !e->draining) {
         struct line *line = container_of(list_pop(&e->ready), struct line, link);
         if (!line_has_work(line)) {
             line_uncall(line);

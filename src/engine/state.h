@@ -77,7 +77,7 @@ struct engine {
     struct list jobs;
     struct rng rng;
     uint64_t durable;           /* every record up to this number is on disk */
-    bool store_failed, turning;
+    bool store_failed, draining, turning;
     bool woken;                 /* wake_at(now) was said since the last turn */
 };
 

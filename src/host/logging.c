@@ -1,5 +1,8 @@
 #include "host/logging.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "base/timeutil.h"
 
 /* Milliseconds are what a reader of a log can use. */
@@ -77,15 +80,24 @@ static const char *describe(const struct event *e, enum log_level *level)
                                            : "execution skipped";
 }
 
-static void log_execution(const struct event *e, const struct job_view *v, const struct region_table *table)
+/* By the endpoint's id: its region's place is that of a table which may have been exchanged. */
+static const char *region_of(const struct endpoint_spec *e, char out[128])
+{
+    size_t len = strlen(e->id) - strlen(e->model) - 1;
+    snprintf(out, 128, "%.*s", (int)len, e->id);
+    return out;
+}
+
+static void log_execution(const struct event *e, const struct job_view *v)
 {
     enum log_level level;
+    char region[128];
     const char *message = describe(e, &level);
     bool failed = e->kind == EVENT_ATTEMPT_FAILED;
     struct log_field fields[] = {
         LOG_S("job_id", v->id),
         LOG_S("question", e->warm ? NULL : v->plan->job->questions[e->cell.question].id),
-        LOG_S("region", table->regions[e->endpoint->region].id),
+        LOG_S("region", region_of(e->endpoint, region)),
         LOG_S("model", e->endpoint->model),
         LOG_I("sample", e->cell.sample + 1),
         LOG_I("attempt", e->attempt),
@@ -119,7 +131,7 @@ static void log_endpoint(const struct event *e)
                   LOG_R("wait_s", seconds(e->wait_us)), LOG_S("error", e->error));
 }
 
-void logging_event(const struct event *e, const struct region_table *table)
+void logging_event(const struct event *e)
 {
     struct job_view view;
     if (e->job)
@@ -137,7 +149,7 @@ void logging_event(const struct event *e, const struct region_table *table)
     case EVENT_HOP:
     case EVENT_ATTEMPT_FAILED:
     case EVENT_EXECUTION_ENDED:
-        log_execution(e, &view, table);
+        log_execution(e, &view);
         break;
     case EVENT_ENDPOINT_HELD:
     case EVENT_BREAKER_OPENED:

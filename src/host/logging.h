@@ -5,8 +5,7 @@
 #include "base/log.h"
 #include "engine/engine.h"
 
-/* table: for the regions' names. */
-void logging_event(const struct event *event, const struct region_table *table);
+void logging_event(const struct event *event);
 
 void logging_script(void *ctx, const char *line); /* for canvass.log() */
 

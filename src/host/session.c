@@ -354,6 +354,11 @@ static void job_is_ours(struct session_job *job, const struct accepted *accepted
 {
     struct session *s = job->session;
     job->accepted = *accepted;
+    if (accepted->repeated) {
+        if (s->watcher.accepted)
+            s->watcher.accepted(s->watcher.ctx, job);
+        return;
+    }
     if (!s->table->revision)
         s->table->revision = accepted->revision;
     store_watch_control(s->store, job->accepted.job_id, job_control, job);
@@ -396,13 +401,14 @@ static struct session_job *add_job(struct session *s, struct job_file *file, str
     return job;
 }
 
-struct session_job *session_submit(struct session *s, struct job_file *file, const char *author, struct err *err)
+struct session_job *session_submit(struct session *s, struct job_file *file, const struct submission *by,
+                                   struct err *err)
 {
     struct plan *plan = plan_make(job_file_spec(file), s->table, err);
     if (!plan)
         return NULL;
     struct session_job *job = add_job(s, file, plan);
-    store_accept(s->store, plan, author, job_accepted, job);
+    store_accept(s->store, plan, by, job_accepted, job);
     store_flush(s->store);
     return job;
 }
@@ -433,6 +439,11 @@ void session_job_free(struct session_job *job)
 const struct taken *session_job_taken(const struct session_job *job)
 {
     return job->taken;
+}
+
+bool session_job_repeated(const struct session_job *job)
+{
+    return job->accepted.repeated;
 }
 
 const char *session_job_id(const struct session_job *job)

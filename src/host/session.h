@@ -11,6 +11,7 @@
 struct execution_filter;
 struct loop;
 struct store;
+struct submission;
 struct taken;
 struct session;
 struct session_job;
@@ -47,7 +48,7 @@ struct region_table *session_table(struct session *s);            /* the one of 
 
 /* Plans the job and has it stored; accepted() or refused() follows. file stays the caller's and must
  * outlive the session. NULL when it cannot be planned. */
-MUST_USE struct session_job *session_submit(struct session *s, struct job_file *file, const char *author,
+MUST_USE struct session_job *session_submit(struct session *s, struct job_file *file, const struct submission *by,
                                             struct err *err);
 
 /* Goes on with a job that was run before: plan is of its own cells, and taken; failed as in store_take(). accepted() or
@@ -60,6 +61,7 @@ void session_stop(struct session_job *job, enum stop_how how, enum job_state sta
 /* After ended() or refused(), and never from within: its file may be freed then. Optional: session_free() does it. */
 void session_job_free(struct session_job *job);
 
+bool session_job_repeated(const struct session_job *job);         /* accepted before, under the same key: not run */
 const char *session_job_id(const struct session_job *job);        /* NULL until accepted */
 struct engine_job *session_job_engine(const struct session_job *job); /* NULL until started */
 const struct taken *session_job_taken(const struct session_job *job); /* NULL: a new job, or not accepted yet */

@@ -257,8 +257,12 @@ static void call_free(struct http_call *c)
 
 static void refuse_body(struct http_call *c)
 {
+    struct http_server *s = c->server;
     c->state = CALL_HANDLING;
-    http_reply(c, MHD_HTTP_CONTENT_TOO_LARGE, "text/plain", STR("the body is too large\n"), NULL, 0);
+    if (s->options.too_large)
+        s->options.too_large(s->options.ctx, c);
+    else
+        http_reply(c, MHD_HTTP_CONTENT_TOO_LARGE, "text/plain", STR("the body is too large\n"), NULL, 0);
 }
 
 /* A client that asks first is told at once; one that sends anyway is heard out, or it would see a

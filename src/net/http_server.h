@@ -27,6 +27,8 @@ struct http_server_options {
                                * whether silent or slow; 0: no such limit */
     /* Called once the whole request is there. Answer with one of the http_reply functions, now or later. */
     void (*handle)(void *ctx, struct http_call *call);
+    /* The same for a request whose body was over the limit and is not there; NULL: 413 in plain text. */
+    void (*too_large)(void *ctx, struct http_call *call);
     /* The client closed its connection before the reply; the call is gone when this returns. May be NULL. */
     void (*abandoned)(void *ctx, struct http_call *call);
     void *ctx;

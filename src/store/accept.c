@@ -166,14 +166,15 @@ static bool take_rows(struct db *db, int64_t *first, struct err *err)
     return db_int(db, sql, first, err);
 }
 
-static bool insert_job(struct db *db, const struct plan *plan, int64_t number, const char *author,
+static bool insert_job(struct db *db, const struct plan *plan, int64_t number, const struct submission *by,
                        const struct accepted *a, struct str spec, struct err *err)
 {
     struct stmt *st = db_prepare(db,
                                  "INSERT INTO jobs(id, name, number, state, policy, created_at, timeout_s, revision,"
                                  " submitted_by, first_row, planned, width, owner, owner_pid, owner_start, owner_boot,"
-                                 " spec, control_from) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
-                                 " ?12, ?13, ?14, ?15, ?16, (SELECT coalesce(max(id), 0) FROM control_log))",
+                                 " spec, submission_key, submitted, control_from) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8,"
+                                 " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+                                 " (SELECT coalesce(max(id), 0) FROM control_log))",
                                  err);
     if (!st)
         return false;
@@ -191,7 +192,7 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
     if (job->timeout_us)
         stmt_real(st, 6, (double)job->timeout_us / (double)SECOND_US);
     stmt_int(st, 7, a->revision);
-    stmt_text(st, 8, job->submitted_by ? job->submitted_by : author);
+    stmt_text(st, 8, job->submitted_by ? job->submitted_by : by->author);
     stmt_int(st, 9, a->first_row);
     stmt_int(st, 10, (int64_t)plan->count);
     stmt_int(st, 11, (int64_t)plan->sample_count * plan->endpoint_count);
@@ -200,6 +201,8 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
     stmt_int(st, 14, self.start);
     stmt_text(st, 15, self.boot);
     stmt_str(st, 16, spec);
+    stmt_text(st, 17, by->key);
+    stmt_text(st, 18, by->key_of);
     bool ok = stmt_run(st, err);
     stmt_free(st);
     return ok;
@@ -250,7 +253,29 @@ static bool insert_cells(struct db *db, const struct plan *plan, const char *job
     return ok;
 }
 
-static bool insert_all(struct db *db, const struct plan *plan, const char *author, struct str spec,
+/* The job that was submitted under this key before, if any. */
+static bool find_repeated(struct db *db, const struct submission *by, struct accepted *out, struct err *err)
+{
+    if (!by->key)
+        return true;
+    struct stmt *st = db_prepare(db, "SELECT id, first_row, revision, submitted FROM jobs WHERE submission_key = ?1", err);
+    if (!st)
+        return false;
+    stmt_text(st, 1, by->key);
+    bool ok = stmt_next(st, &out->repeated, err);
+    if (ok && out->repeated) {
+        snprintf(out->job_id, sizeof out->job_id, "%s", stmt_get_text(st, 0));
+        out->first_row = stmt_get_int(st, 1);
+        out->revision = stmt_get_int(st, 2);
+        ok = strcmp(stmt_get_text(st, 3), by->key_of) == 0 ||
+             err_set(err, ERR_USAGE, "the key \"%.80s\" was used for another submission (job %s): take a new key for a "
+                     "new job", by->key, out->job_id);
+    }
+    stmt_free(st);
+    return ok;
+}
+
+static bool insert_all(struct db *db, const struct plan *plan, const struct submission *by, struct str spec,
                        struct accepted *out, struct err *err)
 {
     const struct job_spec *job = plan->job;
@@ -263,22 +288,24 @@ static bool insert_all(struct db *db, const struct plan *plan, const char *autho
                        (int)sizeof out->job_id - 22);
     char reason[160];
     snprintf(reason, sizeof reason, "job %s", out->job_id);
-    return record_revision(db, plan->table, author, reason, &out->revision, err) &&
+    return record_revision(db, plan->table, by->author, reason, &out->revision, err) &&
            take_rows(db, &out->first_row, err) &&
-           insert_job(db, plan, number, author, out, spec, err) &&
+           insert_job(db, plan, number, by, out, spec, err) &&
            insert_files(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", job->sources,
                         job->source_count, out->job_id, 0, err) &&
            insert_questions(db, job, out->job_id, err) &&
            insert_cells(db, plan, out->job_id, err);
 }
 
-bool accept_job(struct db *db, const struct plan *plan, const char *author, struct accepted *out, struct err *err)
+bool accept_job(struct db *db, const struct plan *plan, const struct submission *by, struct accepted *out,
+                struct err *err)
 {
     struct buf spec;
     struct accepted a = {0};
     buf_init(&spec, SPEC_MAX_BYTES);
     bool ok = write_spec(&spec, plan->job, err) && db_begin(db, err);
-    if (ok && !insert_all(db, plan, author, buf_str(&spec), &a, err)) {
+    if (ok && (!find_repeated(db, by, &a, err) ||
+               (!a.repeated && !insert_all(db, plan, by, buf_str(&spec), &a, err)))) {
         db_rollback(db);
         ok = false;
     }

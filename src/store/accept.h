@@ -5,7 +5,8 @@
 #include "store/sqlite.h"
 
 /* One transaction of its own. The job belongs to this process from then on. */
-bool accept_job(struct db *db, const struct plan *plan, const char *author, struct accepted *out, struct err *err);
+bool accept_job(struct db *db, const struct plan *plan, const struct submission *by, struct accepted *out,
+                struct err *err);
 
 /* The newest revision if its hash is this table's, else a new one, with all the table is made of. In the caller's
  * transaction. */

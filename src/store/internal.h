@@ -12,7 +12,7 @@ struct task {
     struct task *next;
     const struct plan *plan;
     const struct take *take;
-    char *author;
+    char *author, *key, *key_of;
     void (*accepted)(void *ctx, const struct accepted *a, const struct err *error);
     void (*taken)(void *ctx, struct taken *t, const struct err *error);
     void *ctx;

@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/timeutil.h"
+#include "store/lookup.h"
 #include "store/reader_internal.h"
 #include "store/schema.h"
 
@@ -116,6 +117,9 @@ static void add_order(struct buf *sql, const struct execution_filter *f)
                  !f->execution_id;
     if (plain)
         buf_adds(sql, " AND e.question > ?9 / (SELECT width FROM jobs WHERE id = ?1)");
+    if (f->from)
+        buf_adds(sql, " AND e.question > ?10 / (SELECT width FROM jobs WHERE id = ?1)"
+                      " AND e.row >= (SELECT first_row FROM jobs WHERE id = ?1) + ?10");
     buf_adds(sql, f->job_id ? " ORDER BY e.question, e.cell LIMIT ?8" : " ORDER BY e.row LIMIT ?8");
     buf_adds(sql, plain ? " OFFSET ?9 % (SELECT width FROM jobs WHERE id = ?1)" : " OFFSET ?9");
 }
@@ -142,5 +146,34 @@ bool reader_executions(struct reader *r, const struct execution_filter *f, reade
     filter_bind(f, st);
     stmt_int(st, 8, f->limit > 0 ? f->limit : -1);
     stmt_int(st, 9, f->offset);
+    if (f->from)
+        stmt_int(st, 10, f->from);
     return reader_each(st, row, ctx, err);
+}
+
+bool reader_count(struct reader *r, const struct execution_filter *f, int64_t *out, struct err *err)
+{
+    struct buf sql;
+    buf_init(&sql, SQL_MAX_BYTES);
+    buf_adds(&sql, "SELECT count(*) FROM executions AS e");
+    filter_add(f, &sql);
+    struct stmt *st = db_prepare(r->db, buf_str(&sql).ptr, err);
+    buf_done(&sql);
+    bool row, ok = st;
+    if (ok)
+        filter_bind(f, st);
+    ok = ok && stmt_next(st, &row, err);
+    if (ok)
+        *out = stmt_get_int(st, 0);
+    stmt_free(st);
+    return ok;
+}
+
+bool reader_find(struct reader *r, const char *job_id, char id[128], struct err *err)
+{
+    struct job_found job;
+    if (!job_find(r->db, job_id, &job, err))
+        return false;
+    memcpy(id, job.id, sizeof job.id);
+    return true;
 }

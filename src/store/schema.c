@@ -144,6 +144,8 @@ static const char version_1[] =
     "  owner_boot TEXT,\n"
     "  control_from INTEGER NOT NULL,    -- control_log entries up to this one are of earlier owners\n"
     "  spec TEXT NOT NULL,               -- JSON\n"
+    "  submission_key TEXT UNIQUE,       -- what is submitted under it again is this job\n"
+    "  submitted TEXT,                   -- a digest of what was submitted under the key\n"
     "  UNIQUE (name, number)\n"
     ") STRICT;\n"
     "CREATE TABLE job_files(             -- what the job was made of: the script first\n"

@@ -48,6 +48,8 @@ static void tasks_free(struct task *t)
         struct task *next = t->next;
         taken_free(t->out_taken);
         free(t->author);
+        free(t->key);
+        free(t->key_of);
         free(t);
         t = next;
     }
@@ -126,7 +128,7 @@ static void answer_task(struct store *s, struct task *t, bool writing, const str
     else if (t->take)
         t->ok = (t->out_taken = take_job(s->db, t->take, &t->error));
     else
-        t->ok = accept_job(s->db, t->plan, t->author, &t->out, &t->error);
+        t->ok = accept_job(s->db, t->plan, &(struct submission){t->author, t->key, t->key_of}, &t->out, &t->error);
 }
 
 /* What this process did not bring to an end is nobody's from here on. */
@@ -397,10 +399,11 @@ static void ask(struct store *s, const struct task *task)
     pthread_mutex_unlock(&s->lock);
 }
 
-void store_accept(struct store *s, const struct plan *plan, const char *author,
+void store_accept(struct store *s, const struct plan *plan, const struct submission *by,
                   void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx)
 {
-    ask(s, &(struct task){.plan = plan, .author = mem_strdup(author), .accepted = done, .ctx = ctx});
+    ask(s, &(struct task){.plan = plan, .author = mem_strdup(by->author), .key = mem_strdup(by->key),
+                          .key_of = mem_strdup(by->key_of), .accepted = done, .ctx = ctx});
 }
 
 void store_take(struct store *s, const struct take *take,

@@ -46,11 +46,18 @@ struct accepted {
     char job_id[128];
     int64_t first_row;
     int64_t revision;      /* of the region table, recorded if its hash was new */
+    bool repeated;         /* a job that was there already, under the same key: nothing was stored */
+};
+
+struct submission {
+    const char *author;
+    const char *key;       /* NULL: none. What is submitted again under a key is the job that it was the first time */
+    const char *key_of;    /* a digest of all that was submitted: another one under the same key is ERR_USAGE */
 };
 
 /* A job with its questions and one row per planned execution, all pending, in one transaction. The plan, its
- * job and table must stay until done() has run (from store_poll()); error is NULL on success. */
-void store_accept(struct store *s, const struct plan *plan, const char *author,
+ * job and table must stay until done() has run (from store_poll()); by is copied; error is NULL on success. */
+void store_accept(struct store *s, const struct plan *plan, const struct submission *by,
                   void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx);
 
 /* A job that was run before, and this process goes on with. */
@@ -119,6 +126,8 @@ struct job_summary {       /* counted from rows, never kept */
 };
 /* False with ERR_USAGE when there is no such job; the error names the nearest ids. "last" is the newest job. */
 bool reader_job(struct reader *r, const char *job_id, struct job_summary *out, struct err *err);
+/* The id itself, or the newest job's for "last"; errors as of reader_job(), which counts besides. */
+bool reader_find(struct reader *r, const char *job_id, char id[128], struct err *err);
 /* Newest first. */
 bool reader_jobs(struct reader *r, bool (*each)(void *ctx, const struct job_summary *job), void *ctx, struct err *err);
 
@@ -126,8 +135,10 @@ bool reader_jobs(struct reader *r, bool (*each)(void *ctx, const struct job_summ
 struct execution_filter {
     const char *job_id, *question_id, *model_id, *region, *status, *class, *execution_id;
     int64_t limit, offset; /* limit 0: all */
+    int64_t from;          /* not those before this place in the plan, from 0; only with a job_id */
     bool with_prompt;      /* adds a column `prompt` */
 };
+bool reader_count(struct reader *r, const struct execution_filter *f, int64_t *out, struct err *err); /* of all pages */
 bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err);
 
 /* ---- checking ---- */

@@ -12,7 +12,7 @@ from conftest import BINARY, clean_environment
 from helpers import answer, job, lua, replies, table
 
 COMMANDS = ["run", "plan", "rehearse", "check", "jobs", "show", "results", "query", "cancel", "regions check",
-            "regions show", "simulate"]
+            "regions show", "serve", "simulate"]
 
 
 def test_help(canvass):

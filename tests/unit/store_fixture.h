@@ -213,7 +213,7 @@ static UNUSED void small_plan_init(struct small_plan *p, const char *name, unsig
 static UNUSED void fixture_accept(struct fixture *f, const struct small_plan *p)
 {
     f->answered = false;
-    store_accept(f->store, &p->plan, "operator", fixture_accepted, f);
+    store_accept(f->store, &p->plan, &(struct submission){.author = "operator"}, fixture_accepted, f);
     while (!f->answered)
         fixture_turn(f);
     if (f->accept_failed)

@@ -80,7 +80,7 @@ static void a_refused_job_leaves_nothing(void **state)
     fixture_open(&f);
     small_plan_init(&p, "twice", 2, 1, 1);
     p.questions[1].id = p.questions[0].id;
-    store_accept(f.store, &p.plan, "operator", fixture_accepted, &f);
+    store_accept(f.store, &p.plan, &(struct submission){.author = "operator"}, fixture_accepted, &f);
     while (!f.answered)
         fixture_turn(&f);
     assert_true(f.accept_failed);

@@ -231,7 +231,7 @@ static void a_lock_held_too_long_is_an_error(void **state)
     f.recorder.attempt_began(f.recorder.ctx, &began);
     store_flush(f.store);
     f.answered = false;
-    store_accept(f.store, &p.plan, "me", fixture_accepted, &f);
+    store_accept(f.store, &p.plan, &(struct submission){.author = "me"}, fixture_accepted, &f);
     while (!f.answered)
         fixture_turn(&f);
     assert_true(f.accept_failed);

@@ -133,7 +133,7 @@ static const struct {
     {"DELETE FROM job_cells WHERE position = 1", "plan", "j-1"},
     {"UPDATE job_cells SET position = 7 WHERE position = 1", "plan", "j-1"},
     {"INSERT INTO jobs SELECT 9, 'j-9', name, 9, state, policy, created_at, started_at, ended_at, timeout_s, revision,"
-     " submitted_by, 4, planned, width, owner, owner_pid, owner_start, owner_boot, control_from, spec FROM jobs",
+     " submitted_by, 4, planned, width, owner, owner_pid, owner_start, owner_boot, control_from, spec, NULL, NULL FROM jobs",
      "plan", "j-1"},
     {"DELETE FROM job_files", "plan", "j-1"},
     {"DELETE FROM dispatches WHERE row = 3 * 1024 + 1", "attempts", "j-1.3.2"},
