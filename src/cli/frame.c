@@ -12,6 +12,7 @@
 #include "base/timeutil.h"
 #include "cli/pen.h"
 #include "core/breaker.h"
+#include "host/eta.h"
 
 enum { FRAME_BYTES = 256 * 1024, BAR_MAX = 24, WAITS_MAX = 5, NAME_MAX_COLUMNS = 32, BARE_ROWS = 2 };
 
@@ -113,44 +114,6 @@ static void draw_losses(struct pen *p, const struct tally *t)
                       status_name(kinds[i]));
 }
 
-/* What one answer of an endpoint takes: its own mean, else that of all. */
-static double mean_us(const struct endpoint_tally *e)
-{
-    if (e->warm_count)
-        return (double)e->warm_us / e->warm_count;
-    return e->cold_count ? (double)e->cold_us / e->cold_count : NAN;
-}
-
-/* The slower of two bounds: the busiest endpoint at its own pace, and all at the pace of the answers so far. The
- * second one sees what holds endpoints back: barriers, caps, retries. */
-int64_t frame_eta_us(const struct job_view *v, const struct endpoint_view *endpoints, int64_t now_us)
-{
-    double sum = 0, bound = 0;
-    uint32_t measured = 0;
-    for (uint32_t i = 0; i < v->plan->endpoint_count; i++) {
-        double mean = mean_us(&v->endpoints[i]);
-        if (!isnan(mean)) {
-            sum += mean;
-            measured++;
-        }
-    }
-    if (!measured)
-        return -1;
-    for (uint32_t i = 0; i < v->plan->endpoint_count; i++) {
-        const struct tally *t = &v->endpoints[i].tally;
-        double mean = mean_us(&v->endpoints[i]);
-        uint32_t left = t->planned - ended_of(t);
-        unsigned limit = endpoints[i].limit ? endpoints[i].limit : 1;
-        double rounds = ceil((double)left / limit), one = isnan(mean) ? sum / measured : mean;
-        bound = fmax(bound, rounds * one);
-    }
-    uint32_t ended = ended_of(&v->tally), batch = v->max_in_flight;
-    double elapsed = (double)(now_us - v->first_dispatch_us);
-    if (ended > 2 * batch) /* else the cold start is all that was seen */
-        bound = fmax(bound, elapsed / ended * (v->tally.planned - ended) * 0.8);
-    return (int64_t)bound;
-}
-
 /* A clock that counts whole seconds, so that it does not flicker. */
 static const char *seconds_text(int64_t us, char out[DURATION_TEXT])
 {
@@ -168,7 +131,7 @@ static void draw_eta(struct pen *p, const struct frame_input *in)
     char text[DURATION_TEXT];
     if (job_state_is_final(v->state) || over(&v->tally))
         return;
-    int64_t eta_us = frame_eta_us(v, in->endpoints, in->now_us);
+    int64_t eta_us = eta_left_us(v, in->endpoints, in->now_us);
     if (in->locked_since_us)
         pen_textf(p, INK_BAD, "   waiting for the database, locked by another program for %s",
                   seconds_text(in->now_us - in->locked_since_us, text));

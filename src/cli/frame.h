@@ -30,7 +30,4 @@ void frame_init(struct frame *f);
 void frame_done(struct frame *f);
 void frame_draw(struct frame *f, const struct frame_input *in);
 
-/* From measured times only: -1 while there are none. */
-int64_t frame_eta_us(const struct job_view *view, const struct endpoint_view *endpoints, int64_t now_us);
-
 #endif

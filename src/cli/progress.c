@@ -12,6 +12,7 @@
 #include "base/timeutil.h"
 #include "cli/frame.h"
 #include "cli/output.h"
+#include "host/eta.h"
 #include "net/loop.h"
 
 enum { CELLS_MAX = 4 << 20, SCREEN_BYTES = 1 << 20 };
@@ -140,7 +141,7 @@ static void heartbeat(struct progress *p)
         }
     }
     char eta[DURATION_TEXT], waited[DURATION_TEXT];
-    int64_t eta_us = frame_eta_us(&view, p->endpoints, now_us);
+    int64_t eta_us = eta_left_us(&view, p->endpoints, now_us);
     log_event(LOG_INFO, "progress", LOG_S("job_id", view.id),
               LOG_I("succeeded", view.tally.by_status[STATUS_SUCCEEDED]),
               LOG_I("failed", view.tally.by_status[STATUS_FAILED]), LOG_I("executions", view.tally.planned),

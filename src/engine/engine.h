@@ -30,6 +30,7 @@ struct job_start {
     void *ctx;
 };
 struct engine_job *engine_submit(struct engine *e, const struct job_start *start);
+void *engine_job_ctx(const struct engine_job *job); /* of job_start */
 void engine_job_free(struct engine_job *job); /* only after it has ended */
 
 enum stop_how {

@@ -122,6 +122,11 @@ struct engine_job *engine_submit(struct engine *e, const struct job_start *start
     return job;
 }
 
+void *engine_job_ctx(const struct engine_job *job)
+{
+    return job->ctx;
+}
+
 void engine_job_free(struct engine_job *job)
 {
     if (!job)

@@ -27,6 +27,7 @@ struct session_job {
     struct accepted accepted;
     struct take take;
     struct taken *taken;       /* NULL for a new job */
+    void *user;
 };
 
 struct session {
@@ -137,22 +138,11 @@ void session_hurry(struct session *s)
 
 /* ---- observing ---- */
 
-static struct session_job *find_job(struct session *s, const struct engine_job *engine_job)
-{
-    LIST_EACH (it, &s->jobs) {
-        struct session_job *job = container_of(it, struct session_job, link);
-        if (job->engine_job == engine_job)
-            return job;
-    }
-    return NULL;
-}
-
 static void observe(void *ctx, const struct event *event)
 {
     struct session *s = ctx;
-    struct session_job *job = event->job ? find_job(s, event->job) : NULL;
-    if (s->watcher.event && (job || !event->job))
-        s->watcher.event(s->watcher.ctx, job, event);
+    if (s->watcher.event)
+        s->watcher.event(s->watcher.ctx, event->job ? engine_job_ctx(event->job) : NULL, event);
 }
 
 /* ---- making and freeing ---- */
@@ -439,6 +429,16 @@ void session_job_free(struct session_job *job)
 const struct taken *session_job_taken(const struct session_job *job)
 {
     return job->taken;
+}
+
+void session_job_set_user(struct session_job *job, void *user)
+{
+    job->user = user;
+}
+
+void *session_job_user(const struct session_job *job)
+{
+    return job->user;
 }
 
 bool session_job_repeated(const struct session_job *job)

@@ -61,6 +61,8 @@ void session_stop(struct session_job *job, enum stop_how how, enum job_state sta
 /* After ended() or refused(), and never from within: its file may be freed then. Optional: session_free() does it. */
 void session_job_free(struct session_job *job);
 
+void session_job_set_user(struct session_job *job, void *user);
+void *session_job_user(const struct session_job *job);
 bool session_job_repeated(const struct session_job *job);         /* accepted before, under the same key: not run */
 const char *session_job_id(const struct session_job *job);        /* NULL until accepted */
 struct engine_job *session_job_engine(const struct session_job *job); /* NULL until started */

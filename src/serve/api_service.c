@@ -1,8 +1,9 @@
 /* How the server itself is. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "base/timeutil.h"
-#include "core/breaker.h"
 #include "serve/assets.h"
 #include "serve/internal.h"
 
@@ -12,28 +13,6 @@ static cJSON *service(bool ok, const char *detail)
     cJSON_AddStringToObject(json, "status", ok ? "ok" : "failed");
     if (detail)
         cJSON_AddStringToObject(json, "detail", detail);
-    return json;
-}
-
-static const char *breaker_word(int state)
-{
-    return state == BREAKER_CLOSED ? "closed" : state == BREAKER_OPEN ? "open" : state == BREAKER_DEAD ? "dead" : "probing";
-}
-
-static cJSON *endpoint_json(const struct endpoint_view *v, int64_t now_us)
-{
-    cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "endpoint", v->spec->id);
-    cJSON_AddStringToObject(json, "breaker", breaker_word(v->breaker));
-    cJSON_AddBoolToObject(json, "cold", v->cold);
-    cJSON_AddNumberToObject(json, "in_flight", v->in_flight);
-    cJSON_AddNumberToObject(json, "limit", v->limit);
-    cJSON_AddNumberToObject(json, "waiting", v->waiting);
-    cJSON_AddNumberToObject(json, "backing_off", v->backing_off);
-    if (v->away)
-        cJSON_AddStringToObject(json, "paused", v->away);
-    if (v->held_until_us > now_us)
-        cJSON_AddNumberToObject(json, "held_for_s", (double)(v->held_until_us - now_us) / SECOND_US);
     return json;
 }
 
@@ -52,7 +31,9 @@ void api_health(struct request *q)
     for (unsigned i = 0; i < t->endpoint_count; i++) {
         struct endpoint_view v;
         engine_endpoint_view(session_engine(d->session), i, &v);
-        cJSON_AddItemToArray(endpoints, endpoint_json(&v, loop_now_us(d->loop)));
+        cJSON *one = endpoint_live_json(&v);
+        cJSON_AddStringToObject(one, "endpoint", v.spec->id);
+        cJSON_AddItemToArray(endpoints, one);
     }
     reply_json(q->call, d->failed ? 503 : 200, json);
 }
@@ -63,6 +44,48 @@ void api_ready(struct request *q)
     cJSON *json = cJSON_CreateObject();
     cJSON_AddBoolToObject(json, "ready", ready);
     reply_json(q->call, ready ? 200 : 503, json);
+}
+
+void api_events(struct request *q)
+{
+    events_subscribe(q->daemon->events, q->call, NULL);
+}
+
+void api_job_events(struct request *q)
+{
+    events_subscribe(q->daemon->events, q->call, q->params[0]);
+}
+
+/* ---- the scripts that may be named ---- */
+
+enum { SCRIPTS_MAX = 1000 };
+
+static int is_script(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return *entry->d_name != '.' && dot && (strcmp(dot, ".lua") == 0 || strcmp(dot, ".json") == 0);
+}
+
+/* Of the folder itself: what lies deeper is mostly what these require, and can be named all the same. */
+void api_scripts(struct request *q)
+{
+    const char *folder = q->daemon->options->jobs_folder;
+    struct dirent **entries;
+    int count = folder ? scandir(folder, &entries, is_script, alphasort) : 0;
+    if (count < 0) {
+        reply_problem(q->call, 503, "the folder of jobs cannot be read, %s", strerror(errno));
+        return;
+    }
+    cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "scripts");
+    for (int i = 0; i < count; i++) {
+        if (i < SCRIPTS_MAX)
+            cJSON_AddItemToArray(list, cJSON_CreateString(entries[i]->d_name));
+        free(entries[i]);
+    }
+    if (folder)
+        free(entries);
+    cJSON_AddNumberToObject(json, "total", count);
+    reply_json(q->call, 200, json);
 }
 
 void api_openapi(struct request *q)

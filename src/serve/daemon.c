@@ -69,8 +69,9 @@ static void signalled(void *ctx, int signum)
 
 static void observe(void *ctx, const struct session_job *job, const struct event *event)
 {
-    (void)ctx, (void)job;
+    struct daemon *d = ctx;
     logging_event(event);
+    events_engine(d->events, job ? session_job_user(job) : NULL, event);
 }
 
 static void store_failed(void *ctx, const struct err *err)
@@ -138,13 +139,14 @@ static bool begin(struct daemon *d, struct region_table *table, struct err *err)
     const struct daemon_options *o = d->options;
     struct session_options options = {
         .db = o->db, .ca_file = o->ca_file, .at_once = o->at_once,
-        .watcher = {.ctx = d, .accepted = run_accepted, .refused = run_refused, .ended = run_ended, .event = observe,
+        .watcher = {.ctx = d, .accepted = run_accepted, .started = run_started, .refused = run_refused, .ended = run_ended, .event = observe,
                     .control = run_control, .store_failed = store_failed, .store_locked = store_locked},
     };
     d->session = session_new(table, &options, err);
     if (!d->session)
         return false;
     d->loop = session_loop(d->session);
+    d->events = events_new(d->loop);
     loop_hook_add(d->loop, &d->watch, drain_is_over);
     return listen_on(d, err);
 }
@@ -166,6 +168,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
     }
     if (d.session)
         loop_hook_remove(&d.watch);
+    events_close(d.events);
     http_server_free(d.http); /* whoever waits is told by the closed connection */
     struct err close_err;
     if (!session_free(d.session, &close_err) && ok && !d.failed) {
@@ -174,6 +177,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
         d.failure.code = ERR_STORE;
     }
     runs_close(&d);
+    events_free(d.events);
     guard_done(&d.guard);
     if (d.failed)
         *err = d.failure;

@@ -49,6 +49,11 @@ void reply_json(struct http_call *c, int status, cJSON *json)
     cJSON_Delete(json);
 }
 
+struct http_stream *reply_stream(struct http_call *c, const char *content_type, const struct http_stream_options *o)
+{
+    return http_reply_stream(c, 200, content_type, guards, ARRAY_LEN(guards), o);
+}
+
 static const char *reason_phrase(int status)
 {
     switch (status) {

@@ -12,6 +12,7 @@
 #include "net/http_server.h"
 #include "net/loop.h"
 #include "serve/daemon.h"
+#include "serve/events.h"
 #include "serve/guard.h"
 #include "store/store.h"
 
@@ -24,6 +25,7 @@ struct daemon {
     struct reader *reader;          /* of the loop thread: for jobs that are taken up again. Opened when first wanted */
     struct list runs;               /* of struct run */
     struct loop_hook watch;         /* ends the loop when a drain is over */
+    struct events *events;
     double started_at;
     bool draining, failed;
     struct err failure;
@@ -58,6 +60,8 @@ void handle_abandoned(void *ctx, struct http_call *c);
 /* The call is gone after each of these. */
 void reply_json(struct http_call *c, int status, cJSON *json);       /* frees json */
 void reply_text(struct http_call *c, int status, const char *content_type, struct str body);
+/* As http_reply_stream(), with the headers that all answers have. */
+struct http_stream *reply_stream(struct http_call *c, const char *content_type, const struct http_stream_options *o);
 void reply_problem(struct http_call *c, int status, const char *fmt, ...) PRINTF_LIKE(3, 4); /* RFC 9457 */
 
 /* The body, an object with no other keys than these (NULL ends them); no body is an empty object. NULL: it was answered
@@ -100,6 +104,7 @@ void query_failed(struct query *q, const struct err *err);
 
 struct run {
     struct list link;
+    struct list touched;            /* in the events' list of those that have news */
     struct parked parked;           /* of call */
     struct daemon *daemon;
     struct session_job *job;
@@ -123,9 +128,14 @@ void run_take(struct daemon *d, const char *job_id, const struct execution_filte
               struct http_call *call);
 void runs_take_all(struct daemon *d);     /* at start: all that have not ended and nobody runs */
 void runs_close(struct daemon *d);         /* before the session is: their calls; after it: the rest */
+cJSON *endpoint_live_json(const struct endpoint_view *v); /* api_progress.c */
 cJSON *run_json(const struct run *r);     /* as job_json(), from the engine's counters */
 
+double unix_of(int64_t at_us);             /* of an instant of the loop's clock; 0: NAN */
+void json_add_tally(cJSON *to, const struct tally *t);
+
 void run_accepted(void *ctx, struct session_job *job);
+void run_started(void *ctx, struct session_job *job);
 void run_refused(void *ctx, struct session_job *job, const struct err *err);
 /* False: it was cancelled already. */
 bool run_cancel(struct run *r, const char *author, const char *reason);
@@ -141,6 +151,12 @@ void api_jobs(struct request *q);
 void api_job(struct request *q);
 void api_executions(struct request *q);
 void api_execution(struct request *q);
+void api_questions(struct request *q);
+void api_endpoints(struct request *q);
+void api_attempts(struct request *q);
+void api_events(struct request *q);
+void api_job_events(struct request *q);
+void api_scripts(struct request *q);
 void api_job_cancel(struct request *q);
 void api_job_resume(struct request *q);
 void api_job_retry(struct request *q);

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/timeutil.h"
+#include "host/eta.h"
 #include "host/logging.h"
 #include "host/summary.h"
 #include "serve/internal.h"
@@ -19,6 +20,7 @@ static void run_free(struct run *r)
 {
     loop_task_cancel(&r->gone);
     list_unlink(&r->link);
+    list_unlink(&r->touched);
     kept_free(r->kept, &r->again);
     job_file_free(r->file);
     arena_done(&r->texts);
@@ -52,18 +54,9 @@ static struct run *run_new(struct daemon *d, const char *author, struct http_cal
         http_call_set_user(call, &r->parked);
     arena_init(&r->texts);
     loop_task_init(&r->gone, run_gone);
+    list_init(&r->touched);
     list_push(&d->runs, &r->link);
     return r;
-}
-
-static struct run *run_of(const struct daemon *d, const struct session_job *job)
-{
-    LIST_EACH (it, &d->runs) {
-        struct run *r = container_of(it, struct run, link);
-        if (r->job == job)
-            return r;
-    }
-    return NULL;
 }
 
 struct run *run_find(const struct daemon *d, const char *job_id)
@@ -94,7 +87,9 @@ void run_submit(struct daemon *d, struct job_file *file, const struct submission
     struct run *r = run_new(d, by->author, call);
     r->file = file;
     r->job = session_submit(d->session, file, by, &err);
-    if (!r->job)
+    if (r->job)
+        session_job_set_user(r->job, r);
+    else
         refuse(r, &err);
 }
 
@@ -149,6 +144,7 @@ void run_take(struct daemon *d, const char *job_id, const struct execution_filte
     struct plan *plan = r->again.plan;
     r->again.plan = NULL;
     r->job = session_resume(d->session, r->again.file, plan, r->again.job_id, failed ? &r->failed : NULL, r->author);
+    session_job_set_user(r->job, r);
 }
 
 static bool take_id(void *ctx, int columns, const char *const *names, const struct value *v)
@@ -185,7 +181,7 @@ void runs_close(struct daemon *d)
 void run_accepted(void *ctx, struct session_job *job)
 {
     struct daemon *d = ctx;
-    struct run *r = run_of(d, job);
+    struct run *r = session_job_user(job);
     const char *id = session_job_id(job);
     bool repeated = session_job_repeated(job);
     if (!repeated)
@@ -204,18 +200,28 @@ void run_accepted(void *ctx, struct session_job *job)
     }
     if (repeated)
         run_over(r);
-    if (d->draining && session_job_engine(job))
-        log_event(LOG_INFO, "the next start goes on with it", LOG_S("job_id", id));
+    else
+        events_touch(d->events, r);
+}
+
+void run_started(void *ctx, struct session_job *job)
+{
+    struct daemon *d = ctx;
+    events_touch(d->events, session_job_user(job));
 }
 
 void run_refused(void *ctx, struct session_job *job, const struct err *err)
 {
-    refuse(run_of(ctx, job), err);
+    (void)ctx;
+    refuse(session_job_user(job), err);
 }
 
 void run_ended(void *ctx, struct session_job *job)
 {
-    run_over(run_of(ctx, job));
+    struct daemon *d = ctx;
+    struct run *r = session_job_user(job);
+    events_job(d->events, r); /* the last one, before it is gone */
+    run_over(r);
 }
 
 bool run_cancel(struct run *r, const char *author, const char *reason)
@@ -231,18 +237,19 @@ bool run_cancel(struct run *r, const char *author, const char *reason)
 
 void run_control(void *ctx, struct session_job *job, const char *action, const char *author, const char *reason)
 {
+    (void)ctx;
     if (strcmp(action, "cancel") == 0)
-        run_cancel(run_of(ctx, job), author, reason);
+        run_cancel(session_job_user(job), author, reason);
 }
 
 /* ---- as the engine counts it ---- */
 
-static double unix_of(int64_t at_us)
+double unix_of(int64_t at_us)
 {
     return at_us ? unix_now_s() - (double)(mono_now_us() - at_us) / SECOND_US : (double)NAN;
 }
 
-static void add_tally(cJSON *to, const struct tally *t)
+void json_add_tally(cJSON *to, const struct tally *t)
 {
     cJSON_AddNumberToObject(to, "planned", t->planned);
     for (int i = STATUS_COUNT - 1; i >= 0; i--)
@@ -264,6 +271,20 @@ static struct job_view view_of(const struct run *r, struct tally *waiting)
     return v;
 }
 
+/* NAN: it has ended, or nothing was measured yet. */
+static double eta_s(const struct run *r, const struct job_view *v)
+{
+    const struct engine_job *job = session_job_engine(r->job);
+    if (!job || !v->first_dispatch_us || v->ended_us)
+        return NAN;
+    struct endpoint_view *endpoints = mem_array(NULL, v->plan->endpoint_count, sizeof *endpoints);
+    for (uint32_t i = 0; i < v->plan->endpoint_count; i++)
+        engine_job_endpoint_view(job, i, &endpoints[i]);
+    int64_t left_us = eta_left_us(v, endpoints, mono_now_us());
+    free(endpoints);
+    return left_us < 0 ? (double)NAN : (double)left_us / SECOND_US;
+}
+
 cJSON *run_json(const struct run *r)
 {
     struct tally waiting = {.planned = 0};
@@ -275,7 +296,7 @@ cJSON *run_json(const struct run *r)
     cJSON_AddStringToObject(json, "name", spec->name);
     cJSON_AddStringToObject(json, "state", job_state_name(v.state));
     cJSON_AddStringToObject(json, "policy", spec->policy);
-    add_tally(cJSON_AddObjectToObject(json, "executions"), &v.tally);
+    json_add_tally(cJSON_AddObjectToObject(json, "executions"), &v.tally);
     cJSON_AddNumberToObject(json, "posts", (double)v.posts);
     cJSON_AddNumberToObject(json, "hops", (double)v.hops);
     cJSON_AddNumberToObject(json, "attempts", (double)v.attempts);
@@ -292,6 +313,7 @@ cJSON *run_json(const struct run *r)
     json_add_real(json, "max_batch_gap_s", v.max_batch_gap_us < 0 ? (double)NAN : (double)v.max_batch_gap_us / SECOND_US);
     json_add_real(json, "cost", v.cost);
     cJSON_AddNumberToObject(json, "in_flight", v.in_flight);
+    json_add_real(json, "eta_s", eta_s(r, &v));
     if (v.reason)
         cJSON_AddStringToObject(json, "reason", v.reason);
     else

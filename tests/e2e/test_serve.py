@@ -264,5 +264,6 @@ def test_health(daemon, server):
     d = daemon(table({"us/m": upstream.url(), "eu/m": dict(url=upstream.url(), paused="no quota")}))
     health = d.get("/health", token=None)
     assert health.status == 200 and health.json["status"] == "ok" and health.json["services"]["store"]["status"] == "ok"
-    assert {e["endpoint"]: e.get("paused") for e in health.json["endpoints"]} == {"us/m": None, "eu/m": "no quota"}
+    states = {e["endpoint"]: (e["state"], e["detail"]) for e in health.json["endpoints"]}
+    assert states == {"us/m": ("idle", None), "eu/m": ("paused", "no quota")}
     assert d.get("/ready", token=None).json == {"ready": True}

@@ -146,4 +146,14 @@ ELSEWHERE = {("post", "/api/v1/jobs/{job}/resume", "409"), ("post", "/api/v1/job
 
 
 def more_statuses(ask, d, daemon, upstream):
-    """Of the routes that have come since."""
+    one, none = "/api/v1/jobs/study-1", "/api/v1/jobs/nothing-1"
+    for path in (one + "/questions", one + "/endpoints", one + "/attempts", "/api/v1/scripts"):
+        assert ask("GET", path).status == 200
+        assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
+    for path in (none + "/questions", none + "/endpoints", none + "/attempts"):
+        assert ask("GET", path).status == 404
+    for path in (one + "/questions", one + "/attempts"):
+        assert ask("GET", path + "?limit=x").status == 400
+    for path in ("/api/v1/events", one + "/events"):
+        assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
+        ask.seen.add(("get", path.replace("study-1", "{job}"), "200"))  # endless: test_serve_events.py reads them

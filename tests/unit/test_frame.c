@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "base/timeutil.h"
 #include "cli/frame.h"
+#include "host/eta.h"
 
 enum { MODELS = 3, REGIONS = 3, ENDPOINTS = MODELS * REGIONS, QUESTIONS_MAX = 60 };
 
@@ -190,16 +191,16 @@ static void the_eta_is_the_busiest_endpoints(void **state)
     (void)state;
     struct stage *s = mem_alloc(sizeof *s);
     set_up(s, 8);
-    assert_int_equal(frame_eta_us(&s->view, s->endpoints, s->input.now_us), -1);
+    assert_int_equal(eta_left_us(&s->view, s->endpoints, s->input.now_us), -1);
     s->endpoint_tallies[0].cold_count = 1;
     s->endpoint_tallies[0].cold_us = 10 * SECOND_US;
-    assert_int_equal(frame_eta_us(&s->view, s->endpoints, s->input.now_us), 80 * SECOND_US);
+    assert_int_equal(eta_left_us(&s->view, s->endpoints, s->input.now_us), 80 * SECOND_US);
     s->endpoint_tallies[1].warm_count = 2;
     s->endpoint_tallies[1].warm_us = 60 * SECOND_US;
-    assert_int_equal(frame_eta_us(&s->view, s->endpoints, s->input.now_us), 240 * SECOND_US);
+    assert_int_equal(eta_left_us(&s->view, s->endpoints, s->input.now_us), 240 * SECOND_US);
     s->endpoints[1].limit = 4;
     /* it is no longer the slowest: the others are taken for 20 s each */
-    assert_int_equal(frame_eta_us(&s->view, s->endpoints, s->input.now_us), 160 * SECOND_US);
+    assert_int_equal(eta_left_us(&s->view, s->endpoints, s->input.now_us), 160 * SECOND_US);
     free(s);
 }
 
