@@ -519,6 +519,11 @@ struct str http_call_body(const struct http_call *c)
     return buf_str(&c->body);
 }
 
+void *http_call_server_ctx(const struct http_call *c)
+{
+    return c->server->options.ctx;
+}
+
 void http_call_set_user(struct http_call *c, void *user)
 {
     c->user = user;

@@ -43,6 +43,7 @@ const char *http_call_path(const struct http_call *c);                      /* d
 const char *http_call_query(const struct http_call *c, const char *name);   /* decoded; NULL: not there */
 const char *http_call_header(const struct http_call *c, const char *name);  /* NULL: not there */
 struct str http_call_body(const struct http_call *c);
+void *http_call_server_ctx(const struct http_call *c);                      /* of the server's options */
 void http_call_set_user(struct http_call *c, void *user);
 void *http_call_user(const struct http_call *c);
 

@@ -71,6 +71,7 @@ static void observe(void *ctx, const struct session_job *job, const struct event
 {
     struct daemon *d = ctx;
     logging_event(event);
+    metrics_engine(d->metrics, event);
     events_engine(d->events, job ? session_job_user(job) : NULL, event);
 }
 
@@ -147,6 +148,7 @@ static bool begin(struct daemon *d, struct region_table *table, struct err *err)
         return false;
     d->loop = session_loop(d->session);
     d->events = events_new(d->loop);
+    d->metrics = metrics_new(d);
     loop_hook_add(d->loop, &d->watch, drain_is_over);
     return listen_on(d, err);
 }
@@ -169,6 +171,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
     if (d.session)
         loop_hook_remove(&d.watch);
     events_close(d.events);
+    metrics_stop(d.metrics);
     http_server_free(d.http); /* whoever waits is told by the closed connection */
     struct err close_err;
     if (!session_free(d.session, &close_err) && ok && !d.failed) {
@@ -178,6 +181,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
     }
     runs_close(&d);
     events_free(d.events);
+    metrics_free(d.metrics);
     guard_done(&d.guard);
     if (d.failed)
         *err = d.failure;

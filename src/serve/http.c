@@ -30,6 +30,8 @@ static void reply(struct http_call *c, int status, const char *content_type, str
 {
     struct http_reply_header headers[ARRAY_LEN(guards) + 1];
     size_t count = ARRAY_LEN(guards);
+    struct daemon *d = http_call_server_ctx(c);
+    metrics_reply(d->metrics, status);
     memcpy(headers, guards, sizeof guards);
     if (name)
         headers[count++] = (struct http_reply_header){name, value};
@@ -51,6 +53,8 @@ void reply_json(struct http_call *c, int status, cJSON *json)
 
 struct http_stream *reply_stream(struct http_call *c, const char *content_type, const struct http_stream_options *o)
 {
+    struct daemon *d = http_call_server_ctx(c);
+    metrics_reply(d->metrics, 200);
     return http_reply_stream(c, 200, content_type, guards, ARRAY_LEN(guards), o);
 }
 

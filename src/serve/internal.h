@@ -14,6 +14,7 @@
 #include "serve/daemon.h"
 #include "serve/events.h"
 #include "serve/guard.h"
+#include "serve/metrics.h"
 #include "store/store.h"
 
 struct daemon {
@@ -26,6 +27,7 @@ struct daemon {
     struct list runs;               /* of struct run */
     struct loop_hook watch;         /* ends the loop when a drain is over */
     struct events *events;
+    struct metrics *metrics;
     double started_at;
     bool draining, failed;
     struct err failure;

@@ -5,6 +5,7 @@
 const struct route routes[] = {
     {"GET", "/health", api_health, false},
     {"GET", "/ready", api_ready, false},
+    {"GET", "/metrics", api_metrics, false},
     {"GET", API "/openapi.json", api_openapi, false},
     {"GET", API "/jobs", api_jobs, false},
     {"POST", API "/jobs", api_submit, true},

@@ -344,6 +344,10 @@ void store_flush(struct store *s)
 {
     if (s->queue.unpublished_bytes == 0)
         return;
+    if (!s->lag_since_us) {
+        s->lag_since_us = mono_now_us();
+        s->lag_number = s->number;
+    }
     pthread_mutex_lock(&s->lock);
     queue_publish(&s->queue);
     s->published_number = s->number;
@@ -352,6 +356,11 @@ void store_flush(struct store *s)
     while (s->queue.waiting_bytes > WAITING_MAX_BYTES)
         pthread_cond_wait(&s->room, &s->lock);
     pthread_mutex_unlock(&s->lock);
+}
+
+int64_t store_lag_us(const struct store *s)
+{
+    return s->lag_since_us ? mono_now_us() - s->lag_since_us : 0;
 }
 
 void store_poll(struct store *s)
@@ -379,6 +388,10 @@ void store_poll(struct store *s)
     s->told_locked_us = locked_since_us;
     if (durable > s->told_durable) {
         s->told_durable = durable;
+        if (durable >= s->lag_number) { /* what came later is younger than this moment makes it */
+            s->lag_since_us = durable < s->number ? mono_now_us() : 0;
+            s->lag_number = s->number;
+        }
         s->options.durable(s->options.ctx, durable);
     }
     control_poll(s);

@@ -39,6 +39,7 @@ void store_hurry(struct store *s);
 
 /* Records queue up on the loop thread; store_flush() hands them to the writer. Call it at the end of each turn. */
 void store_flush(struct store *s);
+int64_t store_lag_us(const struct store *s);            /* how long the oldest record has not been on disk; 0: none is */
 void store_poll(struct store *s);                       /* runs the callbacks that are due */
 void store_recorder(struct store *s, struct recorder_port *out);
 

@@ -97,7 +97,7 @@ def test_every_status_is_reached(daemon, server):  # noqa: F811
     d = daemon(table({"us/m": upstream.url(), "eu/org/m": upstream.url()}), jobs={"study.lua": job(1), "bad.lua": "return 1"})
     ask = Checked(d)
     jobs = "/api/v1/jobs"
-    for path in ("/health", "/ready", "/api/v1/openapi.json", jobs):
+    for path in ("/health", "/ready", "/metrics", "/api/v1/openapi.json", jobs):
         assert ask("GET", path).status == 200
         assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
     assert ask("POST", jobs, {"script": "study.lua"}, headers={"Idempotency-Key": "k"}).status == 202
