@@ -93,6 +93,8 @@ struct setting {
     const char *set_by;         /* "default", "defaults", "region eu", "endpoint", "adapter" */
 };
 
+#define TABLE_OVERRIDES_KEPT "overrides.json" /* what stands over a table, among its files */
+
 struct region_table {
     struct arena arena;
     unsigned refs;

@@ -101,18 +101,24 @@ static const struct source_file *file_of(const struct region_table *t, const cha
     return NULL;
 }
 
+/* What overrides say shows in the settings. */
+static bool is_shown_elsewhere(const struct source_file *f)
+{
+    return strcmp(f->name, TABLE_OVERRIDES_KEPT) == 0;
+}
+
 static size_t files(const struct region_table *from, const struct region_table *to, struct buf *out)
 {
     size_t count = 0;
     for (size_t i = 0; i < to->file_count; i++) {
         const struct source_file *before = file_of(from, to->files[i].name);
-        if (before && str_equal(before->text, to->files[i].text))
+        if ((before && str_equal(before->text, to->files[i].text)) || is_shown_elsewhere(&to->files[i]))
             continue;
         buf_addf(out, "%s: %s\n", to->files[i].name, before ? "changed" : "added");
         count++;
     }
     for (size_t i = 0; i < from->file_count; i++)
-        if (!file_of(to, from->files[i].name)) {
+        if (!file_of(to, from->files[i].name) && !is_shown_elsewhere(&from->files[i])) {
             buf_addf(out, "%s: removed\n", from->files[i].name);
             count++;
         }

@@ -40,6 +40,11 @@ enum stop_how {
 /* Idempotent; abort after drain is allowed. Open executions end `cancelled`, and the job with `state`. */
 void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state, const char *reason);
 
+/* Nothing of the job is sent any more until it is let go on; what is in flight ends as it would. Its timeout runs on.
+ * False: it is so already, or the job ends. */
+bool engine_pause(struct engine_job *job, const char *reason);
+bool engine_unpause(struct engine_job *job);
+
 /* From now on nothing new is sent. What is in flight goes on to its end, result URLs too; all else stays open in its
  * rows, for whoever takes the jobs up again. There is no way back. */
 void engine_drain(struct engine *e);

@@ -169,7 +169,8 @@ static bool line_has_work(struct line *line)
 {
     struct run *run;
     struct cell cell;
-    if (line->job->stopping != JOB_GOES_ON)
+    const struct engine_job *job = line->job;
+    if (job->stopping != JOB_GOES_ON || job->state == JOB_PAUSED || job->engine->draining)
         return false;
     if (line->endpoint->breaker.state == BREAKER_DEAD)
         job_close_endpoint(line->job, line->position, CLASS_BREAKER_OPEN,
@@ -219,7 +220,7 @@ static bool line_take_permits(struct line *line, int64_t now_us)
 
 void lines_pump(struct engine *e)
 {
-    while (!list_empty(&e->ready) && !e->store_failed && !e->draining) {
+    while (!list_empty(&e->ready) && !e->store_failed) {
         struct line *line = container_of(list_pop(&e->ready), struct line, link);
         if (!line_has_work(line)) {
             line_uncall(line);

@@ -223,7 +223,7 @@ void job_dispatched(struct engine_job *job, const struct live *live, int64_t now
     if (!job->first_dispatch_us) {
         uint64_t number;
         job->first_dispatch_us = now_us;
-        job_record_state(job, JOB_RUNNING, now_us, 0, &number);
+        job_record_state(job, job->state, now_us, 0, &number);
         if (job->spec->timeout_us && job->stopping == JOB_GOES_ON)
             timer_set(&job->engine->timers, &job->timeout, now_us + job->spec->timeout_us);
         job_event(job, EVENT_JOB_STARTED);
@@ -398,6 +398,32 @@ void engine_policy_ended(struct engine_job *job, const char *error)
         engine_stop(job, STOP_ABORT, JOB_FAILED, error);
     }
     engine_poke(job->engine);
+}
+
+bool engine_pause(struct engine_job *job, const char *reason)
+{
+    uint64_t number;
+    if (job->closed || job->stopping != JOB_GOES_ON || job->state == JOB_PAUSED)
+        return false;
+    job->state = JOB_PAUSED;
+    free(job->reason);
+    job->reason = mem_strdup(reason);
+    job_record_state(job, job->state, 0, 0, &number);
+    return true;
+}
+
+bool engine_unpause(struct engine_job *job)
+{
+    uint64_t number;
+    if (job->closed || job->stopping != JOB_GOES_ON || job->state != JOB_PAUSED)
+        return false;
+    job->state = JOB_RUNNING;
+    free(job->reason);
+    job->reason = NULL;
+    job_record_state(job, job->state, 0, 0, &number);
+    for (uint32_t i = 0; i < job->plan->endpoint_count; i++)
+        line_wake(&job->lines[i]);
+    return true;
 }
 
 static enum job_state final_state(const struct engine_job *job)

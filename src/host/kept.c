@@ -220,7 +220,8 @@ static struct region_table *make_table(struct kept *k, struct reader *reader, co
         return region_table_ref(o->table);
     k->table = table_read(reader, k->revision, err);
     if (!k->table ||
-        !table_make(k->table, (struct table_options){.limits = &o->limits, .secrets_file = o->secrets_file}, err))
+        !table_make(k->table, (struct table_options){.limits = &o->limits, .secrets_file = o->secrets_file,
+                                                .secrets_optional = o->plan_only}, err))
         return NULL;
     return region_table_ref(k->table->table);
 }

@@ -310,6 +310,43 @@ struct region_table *session_table(struct session *s)
     return s->table;
 }
 
+bool session_add_table(struct session *s, struct region_table *table, struct err *err)
+{
+    return transport_add_table(s->transport, table, err);
+}
+
+void session_change_table(struct session *s, struct region_table *table)
+{
+    region_table_ref(table);
+    region_table_unref(s->table);
+    s->table = table;
+    engine_change_table(s->engine, table);
+    transport_sweep(s->transport);
+    turn_is_due(s);
+}
+
+void session_each_running(struct session *s, void (*each)(void *ctx, struct session_job *job), void *ctx)
+{
+    LIST_EACH (it, &s->jobs) {
+        struct session_job *job = container_of(it, struct session_job, link);
+        if (job->engine_job)
+            each(ctx, job);
+    }
+}
+
+bool session_pause(struct session_job *job, const char *reason)
+{
+    return job->engine_job && engine_pause(job->engine_job, reason);
+}
+
+bool session_unpause(struct session_job *job)
+{
+    if (!job->engine_job || !engine_unpause(job->engine_job))
+        return false;
+    turn_is_due(job->session);
+    return true;
+}
+
 /* ---- jobs ---- */
 
 static void job_ended(void *ctx, struct engine_job *engine_job)
@@ -407,7 +444,8 @@ struct session_job *session_resume(struct session *s, struct job_file *file, str
                                    const struct execution_filter *failed, const char *author)
 {
     struct session_job *job = add_job(s, file, plan);
-    job->take = (struct take){.job_id = job_id, .plan = plan, .failed = failed, .author = author};
+    job->take = (struct take){.job_id = job_id, .plan = plan, .failed = failed, .author = author,
+                              .revision = s->table->revision};
     store_take(s->store, &job->take, job_taken, job);
     store_flush(s->store);
     return job;

@@ -45,6 +45,12 @@ struct loop *session_loop(struct session *s);
 struct engine *session_engine(struct session *s);
 struct store *session_store(struct session *s);
 struct region_table *session_table(struct session *s);            /* the one of now; not a reference */
+/* The first makes a table's endpoints known, the second puts it in force. Never from within a turn. */
+MUST_USE bool session_add_table(struct session *s, struct region_table *table, struct err *err);
+void session_change_table(struct session *s, struct region_table *table);
+void session_each_running(struct session *s, void (*each)(void *ctx, struct session_job *job), void *ctx);
+bool session_pause(struct session_job *job, const char *reason);  /* as engine_pause(); false too while it waits */
+bool session_unpause(struct session_job *job);
 
 /* Plans the job and has it stored; accepted() or refused() follows. file stays the caller's and must
  * outlive the session. NULL when it cannot be planned. */

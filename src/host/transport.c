@@ -93,6 +93,18 @@ bool transport_add_table(struct transport *t, struct region_table *table, struct
     return true;
 }
 
+void transport_sweep(struct transport *t)
+{
+    for (struct list *it = t->tables.next, *next; it->next != &t->tables; it = next) {
+        struct known_table *k = container_of(it, struct known_table, link);
+        next = it->next;
+        if (k->table->refs > 1)
+            continue;
+        list_unlink(it);
+        known_table_free(k);
+    }
+}
+
 /* The engine hands over an endpoint of some table that is known; which one tells its address. */
 static struct http_target *find_target(const struct transport *t, const struct endpoint_spec *e)
 {

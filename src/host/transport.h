@@ -16,6 +16,9 @@ void transport_free(struct transport *t);  /* NULL is a no-op; nothing may be in
  * started under it finishes under it. */
 bool transport_add_table(struct transport *t, struct region_table *table, struct err *err);
 
+/* Forgets the tables that nobody refers to any more, but for the newest. */
+void transport_sweep(struct transport *t);
+
 /* engine: who is told how exchanges ended. It is made from the port, so it is named later. */
 void transport_port(struct transport *t, struct transport_port *out);
 void transport_attach(struct transport *t, struct engine *engine);

@@ -19,10 +19,26 @@
 
 struct table_keys;
 
+struct overrides_map {
+    struct fields fields;
+    const char *const *names;
+    char *used;                    /* one for each name */
+    size_t count;
+    bool there;
+};
+
+struct overrides {
+    struct str text;               /* empty: there are none */
+    const char *file;              /* their name in errors */
+    struct fields top;
+    struct overrides_map endpoints, regions;
+};
+
 struct table_build {
     struct region_table *table;
     struct script *script;
     const struct table_options *options;
+    struct overrides overrides;
     const char *file;              /* the table's name in errors */
     struct err *err;
     struct secrets secrets;
@@ -39,7 +55,9 @@ struct table_build {
 };
 
 /* Where a value came from; a later one overrides an earlier one. */
-enum setter { BY_PROGRAM, BY_DEFAULTS, BY_REGION, BY_ENDPOINT, BY_ADAPTER };
+enum setter { BY_PROGRAM, BY_DEFAULTS, BY_REGION, BY_ENDPOINT, BY_ADAPTER, BY_OVERRIDE };
+
+enum { TABLE_CAP_MAX = 1000000 };
 
 struct table_header {
     struct header header;
@@ -87,6 +105,14 @@ bool table_headers_read(struct table_build *b, struct fields *f, enum setter by,
 /* Puts the adapter's constant headers before the table's, unless the table has one of that name. */
 void table_headers_end(struct table_build *b, struct table_keys *k);
 bool table_proxy_read(struct table_build *b, struct fields *f, struct table_keys *k, bool *set);
+
+/* Over what the table says, in this order: open, then limits, and each region before its endpoints, then end. Without
+ * overrides they do nothing and return true. */
+bool table_overrides_open(struct table_build *b);
+bool table_overrides_limits(struct table_build *b);
+bool table_overrides_region(struct table_build *b, struct region_spec *region, struct table_keys *k);
+bool table_overrides_endpoint(struct table_build *b, const char *id, struct table_keys *k);
+bool table_overrides_end(struct table_build *b);
 
 /* Reads the table at `index` into b->table. */
 bool table_read(struct table_build *b, lua_State *L, int index);

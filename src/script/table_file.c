@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "base/timeutil.h"
@@ -99,9 +100,13 @@ static void keep_files(struct table_build *b)
 {
     struct region_table *t = b->table;
     size_t own = script_files(b->script, NULL, NULL);
-    struct source_file *files = arena_alloc(&t->arena, (own + adapters_files(b->adapters, NULL)) * sizeof *files);
+    size_t most = own + adapters_files(b->adapters, NULL) + 1;
+    struct source_file *files = arena_alloc(&t->arena, most * sizeof *files);
     script_files(b->script, &t->arena, files);
     t->file_count = own + adapters_files(b->adapters, files + own);
+    if (b->overrides.text.len)
+        files[t->file_count++] =
+            (struct source_file){TABLE_OVERRIDES_KEPT, arena_str(&t->arena, b->overrides.text)};
     t->files = files;
 }
 
@@ -136,6 +141,14 @@ static bool load(struct table_build *b, struct str text)
     return true;
 }
 
+static void choose_overrides(struct table_build *b)
+{
+    const struct table_options *o = b->options;
+    const struct source_file *kept = o->kept ? sources_find(o->kept, TABLE_OVERRIDES_KEPT) : NULL;
+    b->overrides.text = o->overrides ? str_from(o->overrides) : kept ? kept->text : STR("");
+    b->overrides.file = arena_printf(&b->table->arena, "%s%s", b->file, TABLE_OVERRIDES);
+}
+
 struct region_table *table_load_text(const char *path, struct str text, const struct table_options *o, struct err *err)
 {
     static const struct table_options usual;
@@ -152,6 +165,7 @@ struct region_table *table_load_text(const char *path, struct str text, const st
     char *folder = slash ? mem_strndup(path, slash == path ? 1 : (size_t)(slash - path)) : mem_strdup(".");
     buf_init(&b.scratch, SCRATCH_BYTES);
     b.table = region_table_new();
+    choose_overrides(&b);
     b.table->path = arena_strdup(&b.table->arena, path);
     b.table->source = arena_strndup(&b.table->arena, text.ptr, text.len);
     b.script = script_new(
@@ -173,13 +187,30 @@ struct region_table *table_load_text(const char *path, struct str text, const st
     return ok ? b.table : NULL;
 }
 
+/* *out NULL: there is no such file. */
+static bool read_overrides(const char *path, char **out, struct err *err)
+{
+    size_t len;
+    char *name = mem_printf("%s%s", path, TABLE_OVERRIDES);
+    bool ok = access(name, F_OK) != 0 || read_file(name, TABLE_MAX_BYTES, out, &len, err);
+    free(name);
+    return ok;
+}
+
 struct region_table *table_load(const char *path, const struct table_options *o, struct err *err)
 {
     char *text;
     size_t len;
     if (!read_file(path, TABLE_MAX_BYTES, &text, &len, err))
         return NULL;
-    struct region_table *t = table_load_text(path, (struct str){text, len}, o, err);
+    struct table_options with = o ? *o : (struct table_options){0};
+    char *overrides = NULL;
+    struct region_table *t = NULL;
+    if (with.overrides || read_overrides(path, &overrides, err)) {
+        with.overrides = with.overrides ? with.overrides : overrides;
+        t = table_load_text(path, (struct str){text, len}, &with, err);
+    }
+    free(overrides);
     free(text);
     return t;
 }

@@ -15,12 +15,17 @@ struct table_options {
     const struct script_limits *limits; /* NULL: the defaults */
     const char *secrets_file;           /* NAME=value lines, mode 0600 or stricter; NULL: the environment only */
     const struct sources *kept;         /* instead of the files beside the table; must outlive it; NULL: those files */
+    /* JSON that stands over the file, as script/table_overrides.c says. NULL: what is kept, or the file beside the table
+     * (its path and TABLE_OVERRIDES), if there is one. */
+    const char *overrides;
     bool secrets_optional;              /* a secret that is not there is a warning: for `regions check`, `plan` */
 };
 
+#define TABLE_OVERRIDES ".overrides.json"
+
 /* One reference, the caller's. NULL on error. */
 MUST_USE struct region_table *table_load(const char *path, const struct table_options *o, struct err *err);
-/* The same from text; path names it in errors and is where its adapters are looked for. */
+/* The same from text; path names it in errors and is where its adapters are looked for. No overrides are looked for. */
 MUST_USE struct region_table *table_load_text(const char *path, struct str text, const struct table_options *o,
                                               struct err *err);
 

@@ -410,9 +410,10 @@ bool table_keys_check(struct table_build *b, struct fields *f, const struct tabl
 {
     struct places p = {b, region_path, f->path};
     /* A pause of the region is about the region: no endpoint may leave it. */
-    if (table_keys_by(region, "paused") == BY_REGION && region->spec.paused && !k->spec.paused) {
+    enum setter by = table_keys_by(region, "paused");
+    if (by >= BY_REGION && region->spec.paused && !k->spec.paused && table_keys_by(k, "paused") != BY_OVERRIDE) {
         k->spec.paused = region->spec.paused;
-        k->by[row_of(NULL, "paused")] = BY_REGION;
+        k->by[row_of(NULL, "paused")] = by;
     }
     if (!k->spec.url)
         return field_fail(f, "url", "add url = \"https://...\", the exact address to POST to", "no url");
@@ -466,7 +467,7 @@ static const char *show_row(struct table_build *b, const struct table_keys *k, c
 
 static const char *setter_name(struct table_build *b, enum setter by, const char *region)
 {
-    static const char *const names[] = {"default", "defaults", NULL, "endpoint", "adapter"};
+    static const char *const names[] = {"default", "defaults", NULL, "endpoint", "adapter", "override"};
     return by == BY_REGION ? arena_printf(&b->table->arena, "region %s", region) : names[by];
 }
 

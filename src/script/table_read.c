@@ -235,6 +235,7 @@ static bool add_endpoint(struct table_build *b, struct fields *models, const cha
     struct fields f;
     bool ok = check_id(models, model, "a model id", true) && field_open(models, model, &f) &&
               table_keys_read(b, &f, BY_ENDPOINT, &k) && fields_end(&f) &&
+              table_overrides_endpoint(b, arena_printf(a, "%s/%s", at->region->id, model), &k) &&
               table_keys_check(b, &f, at->keys, at->path, &k) && find_adapter(b, at, &f, &k) &&
               check_options(b, at, &f, &k);
     if (!ok)
@@ -333,7 +334,9 @@ static bool read_region(struct table_build *b, struct fields *regions, struct re
     field_url(&f, "health", &region->health);
     if (f.failed || !add_aliases(b, &f, region) || !table_keys_read(b, &f, BY_REGION, &keys))
         return false;
-    if (table_keys_by(&keys, "paused") == BY_REGION)
+    if (!table_overrides_region(b, region, &keys))
+        return false;
+    if (table_keys_by(&keys, "paused") >= BY_REGION)
         region->paused = keys.spec.paused;
     struct place at = {region, &keys, f.path};
     if (!read_models(b, &f, &at) || !fields_end(&f))
@@ -435,9 +438,10 @@ bool table_read(struct table_build *b, lua_State *L, int index)
     struct fields top;
     struct table_keys defaults;
     bool ok = fields_begin(&top, L, index, b->file, "", &b->table->arena, b->err) &&
-              no_stray_secret(b, L, index, "", "", 0) && read_speed(b, &top) && read_limits(b, &top) &&
+              no_stray_secret(b, L, index, "", "", 0) && read_speed(b, &top) && table_overrides_open(b) &&
+              read_limits(b, &top) && table_overrides_limits(b) &&
               read_defaults(b, &top, &defaults) && read_groups(b, &top) && read_regions(b, &top, &defaults);
-    if (!ok || !fields_end(&top) || !check_count(b))
+    if (!ok || !fields_end(&top) || !table_overrides_end(b) || !check_count(b))
         return false;
     finish_groups(b);
     finish_endpoints(b);

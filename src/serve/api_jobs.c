@@ -16,7 +16,7 @@
 
 enum { SETTINGS_MAX = 256, LIST_MAX = 500, NAME_MAX_BYTES = 200, KEY_MAX_BYTES = 200, QUESTIONS_BYTES = 64 << 20 };
 
-static const char *author_of(const char *author)
+const char *author_of(const char *author)
 {
     return author && *author ? author : "api";
 }
@@ -405,6 +405,50 @@ void api_job_cancel(struct request *rq)
     cJSON_Delete(body);
 }
 
+static void log_control(struct request *rq, const char *action, const char *author, const char *reason)
+{
+    log_event(LOG_INFO, action, LOG_S("job_id", rq->params[0]), LOG_S("author", author), LOG_S("reason", reason));
+    store_revise(session_store(rq->daemon->session),
+                 &(struct revise){.author = author, .reason = reason, .action = action, .target = rq->params[0]}, NULL, NULL);
+}
+
+/* One that waits for its turn is paused by the line it stands in. */
+void api_job_pause(struct request *rq)
+{
+    static const char *const keys[] = {"reason", "author", NULL};
+    const char *reason = NULL, *author = NULL;
+    cJSON *body = request_body(rq, keys);
+    struct run *r = run_find(rq->daemon, rq->params[0]);
+    if (!body || !body_text(rq, body, "reason", &reason) || !body_text(rq, body, "author", &author)) {
+        cJSON_Delete(body);
+        return;
+    }
+    if (r && r->job && session_job_engine(r->job)) {
+        struct job_view v;
+        bool changed = session_pause(r->job, reason && *reason ? reason : "paused on request");
+        if (changed)
+            log_control(rq, "pause", author_of(author), reason);
+        engine_job_view(session_job_engine(r->job), &v);
+        events_touch(rq->daemon->events, r);
+        reply_changed(rq->call, rq->params[0], job_state_name(v.state), changed);
+    } else {
+        reply_problem(rq->call, 409, "job %s does not run here: only one that runs can be paused", rq->params[0]);
+    }
+    cJSON_Delete(body);
+}
+
+/* With one that runs here: it may be paused. */
+static void go_on(struct request *rq, const char *job_id, const char *author)
+{
+    struct run *r = run_find(rq->daemon, job_id);
+    bool changed = r->job && session_unpause(r->job);
+    if (changed) {
+        log_control(rq, "unpause", author, NULL);
+        events_touch(rq->daemon->events, r);
+    }
+    reply_changed(rq->call, job_id, job_state_name(JOB_RUNNING), changed);
+}
+
 /* Goes on with a job, or asks again what failed of it. */
 static void take(struct request *rq, const char *job_id, const struct execution_filter *failed, const cJSON *body)
 {
@@ -416,7 +460,7 @@ static void take(struct request *rq, const char *job_id, const struct execution_
     else if (failed)
         reply_problem(rq->call, 409, "job %s runs: what failed can be asked again when it has ended", job_id);
     else
-        reply_changed(rq->call, job_id, job_state_name(JOB_RUNNING), false);
+        go_on(rq, job_id, author_of(author));
 }
 
 void api_job_resume(struct request *rq)

@@ -21,12 +21,14 @@ void api_health(struct request *q)
     struct daemon *d = q->daemon;
     const struct region_table *t = session_table(d->session);
     cJSON *json = cJSON_CreateObject();
-    cJSON_AddStringToObject(json, "status", d->failed ? "failed" : d->draining ? "ending" : "ok");
+    const char *wrong = live_table_error(d->live);
+    cJSON_AddStringToObject(json, "status", d->failed ? "failed" : d->draining ? "ending" : wrong ? "degraded" : "ok");
     cJSON_AddStringToObject(json, "version", CANVASS_VERSION);
     cJSON_AddNumberToObject(json, "started_at", d->started_at);
     cJSON *services = cJSON_AddObjectToObject(json, "services");
     cJSON_AddItemToObject(services, "store", service(!d->failed, d->failed ? d->failure.text : NULL));
     cJSON_AddItemToObject(services, "engine", service(!d->failed, NULL));
+    cJSON_AddItemToObject(services, "regions", service(!wrong, wrong));
     cJSON *endpoints = cJSON_AddArrayToObject(json, "endpoints");
     for (unsigned i = 0; i < t->endpoint_count; i++) {
         struct endpoint_view v;

@@ -65,6 +65,14 @@ static void signalled(void *ctx, int signum)
     engine_drain(session_engine(d->session));
 }
 
+static void hung_up(void *ctx, int signum)
+{
+    struct daemon *d = ctx;
+    (void)signum;
+    log_event(LOG_INFO, "loading the region table", LOG_S("file", live_table_path(d->live)));
+    live_table_change(d->live, &(struct table_wish){.author = NULL}, NULL, NULL);
+}
+
 /* ---- what the session tells ---- */
 
 static void observe(void *ctx, const struct session_job *job, const struct event *event)
@@ -149,6 +157,9 @@ static bool begin(struct daemon *d, struct region_table *table, struct err *err)
     d->loop = session_loop(d->session);
     d->events = events_new(d->loop);
     d->metrics = metrics_new(d);
+    d->live = live_table_new(d->session, &(struct live_table_options){
+                                             .path = table->path, .secrets_file = o->secrets_file,
+                                             .limits = o->limits, .changed = regions_changed, .ctx = d});
     loop_hook_add(d->loop, &d->watch, drain_is_over);
     return listen_on(d, err);
 }
@@ -162,16 +173,19 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
     if (ok) {
         struct loop_signal *on_int = loop_signal_new(d.loop, SIGINT, signalled, &d);
         struct loop_signal *on_term = loop_signal_new(d.loop, SIGTERM, signalled, &d);
+        struct loop_signal *on_hangup = loop_signal_new(d.loop, SIGHUP, hung_up, &d);
         say_where(&d);
         runs_take_all(&d);
         loop_run(d.loop);
         loop_signal_free(on_int);
         loop_signal_free(on_term);
+        loop_signal_free(on_hangup);
     }
     if (d.session)
         loop_hook_remove(&d.watch);
     events_close(d.events);
     metrics_stop(d.metrics);
+    live_table_stop(d.live);
     http_server_free(d.http); /* whoever waits is told by the closed connection */
     struct err close_err;
     if (!session_free(d.session, &close_err) && ok && !d.failed) {
@@ -182,6 +196,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
     runs_close(&d);
     events_free(d.events);
     metrics_free(d.metrics);
+    live_table_free(d.live);
     guard_done(&d.guard);
     if (d.failed)
         *err = d.failure;

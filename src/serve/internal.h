@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "host/kept.h"
+#include "host/live_table.h"
 #include "host/session.h"
 #include "net/http_server.h"
 #include "net/loop.h"
@@ -28,6 +29,7 @@ struct daemon {
     struct loop_hook watch;         /* ends the loop when a drain is over */
     struct events *events;
     struct metrics *metrics;
+    struct live_table *live;
     double started_at;
     bool draining, failed;
     struct err failure;
@@ -84,6 +86,7 @@ struct query {
     struct http_call *call;         /* NULL: the client has gone */
     struct arena texts;             /* of what was asked */
     const char *job_id;
+    const char *source, *overrides, *hash; /* of a revision, for finish() */
     struct execution_filter filter;
     int64_t limit, from;
     const char *author, *reason;
@@ -91,6 +94,7 @@ struct query {
         char *id, *json;
     } *live;                        /* jobs that run here, which the engine knows better than the rows */
     size_t live_count;
+    void (*finish)(struct query *q); /* on the loop thread, takes the call, if there is one; NULL: the body is the answer */
     void (*read)(struct query *q, struct reader *reader); /* on the reader thread: fills status and body */
     int status;
     struct buf body;                /* JSON; of a problem: its text */
@@ -119,6 +123,7 @@ struct run {
     double created_at;
     struct http_call *call;         /* who waits to hear that it was accepted; NULL: nobody */
     struct loop_task gone;          /* frees it, once it has ended */
+    bool paused;                    /* when it was taken up again */
     bool cancelled;                 /* on request: its end is on its way */
     bool over;
 };
@@ -144,6 +149,9 @@ bool run_cancel(struct run *r, const char *author, const char *reason);
 void run_ended(void *ctx, struct session_job *job);
 void run_control(void *ctx, struct session_job *job, const char *action, const char *author, const char *reason);
 
+void regions_changed(void *ctx);          /* api_regions.c: tells the events */
+const char *author_of(const char *author);
+
 /* ---- resources ---- */
 void api_health(struct request *q);
 void api_ready(struct request *q);
@@ -161,6 +169,17 @@ void api_job_events(struct request *q);
 void api_scripts(struct request *q);
 void api_job_cancel(struct request *q);
 void api_job_resume(struct request *q);
+void api_job_pause(struct request *q);
+void api_regions(struct request *q);
+void api_regions_put(struct request *q);
+void api_rollback(struct request *q);
+void api_revisions(struct request *q);
+void api_revision(struct request *q);
+void api_endpoint_pause(struct request *q);
+void api_endpoint_resume(struct request *q);
+void api_endpoint_patch(struct request *q);
+void api_region_pause(struct request *q);
+void api_region_resume(struct request *q);
 void api_job_retry(struct request *q);
 void api_execution_retry(struct request *q);
 

@@ -54,6 +54,8 @@ static void done(void *ctx)
     struct query *q = ctx;
     if (q->call && q->status >= 400)
         reply_problem(q->call, q->status, "%s", q->err.text);
+    else if (q->finish)
+        q->finish(q);
     else if (q->call && q->body.full)
         reply_problem(q->call, 500, "the answer is larger than %d MiB: ask for less", REPLY_MAX_BYTES >> 20);
     else if (q->call)

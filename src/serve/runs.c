@@ -107,6 +107,7 @@ static bool take_created(void *ctx, int columns, const char *const *names, const
     struct run *r = ctx;
     (void)columns, (void)names;
     r->created_at = v[0].real;
+    r->paused = v[1].integer;
     return false;
 }
 
@@ -120,12 +121,12 @@ void run_take(struct daemon *d, const char *job_id, const struct execution_filte
 {
     struct err err = {0};
     struct run *r = run_new(d, author, call);
-    struct kept_options o = {.limits = d->options->limits, .table = session_table(d->session)};
+    struct kept_options o = {.limits = d->options->limits, .plan_only = true};
     struct reader *reader = reader_of(d, &err);
     struct job_summary job;
     const char *bind[] = {job_id};
     bool found = reader && reader_job(reader, job_id, &job, &err) &&
-                 reader_sql(reader, "SELECT created_at FROM jobs WHERE id = ?1", bind, 1, 0, take_created, r, &err);
+                 reader_sql(reader, "SELECT created_at, state = 'paused' FROM jobs WHERE id = ?1", bind, 1, 0, take_created, r, &err);
     if (found)
         r->kept = kept_load(reader, job_id, &o, &r->again, &err);
     if (!r->kept) {
@@ -207,7 +208,10 @@ void run_accepted(void *ctx, struct session_job *job)
 void run_started(void *ctx, struct session_job *job)
 {
     struct daemon *d = ctx;
-    events_touch(d->events, session_job_user(job));
+    struct run *r = session_job_user(job);
+    if (r->paused)
+        session_pause(job, "paused before the restart");
+    events_touch(d->events, r);
 }
 
 void run_refused(void *ctx, struct session_job *job, const struct err *err)

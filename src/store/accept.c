@@ -288,7 +288,7 @@ static bool insert_all(struct db *db, const struct plan *plan, const struct subm
                        (int)sizeof out->job_id - 22);
     char reason[160];
     snprintf(reason, sizeof reason, "job %s", out->job_id);
-    return record_revision(db, plan->table, by->author, reason, &out->revision, err) &&
+    return (out->revision || record_revision(db, plan->table, by->author, reason, &out->revision, err)) &&
            take_rows(db, &out->first_row, err) &&
            insert_job(db, plan, number, by, out, spec, err) &&
            insert_files(db, "INSERT INTO job_files(job_id, position, name, text) VALUES (?1, ?2, ?3, ?4)", job->sources,
@@ -297,11 +297,11 @@ static bool insert_all(struct db *db, const struct plan *plan, const struct subm
            insert_cells(db, plan, out->job_id, err);
 }
 
-bool accept_job(struct db *db, const struct plan *plan, const struct submission *by, struct accepted *out,
-                struct err *err)
+bool accept_job(struct db *db, const struct plan *plan, const struct submission *by, int64_t revision,
+                struct accepted *out, struct err *err)
 {
     struct buf spec;
-    struct accepted a = {0};
+    struct accepted a = {.revision = revision};
     buf_init(&spec, SPEC_MAX_BYTES);
     bool ok = write_spec(&spec, plan->job, err) && db_begin(db, err);
     if (ok && (!find_repeated(db, by, &a, err) ||

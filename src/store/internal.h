@@ -12,9 +12,12 @@ struct task {
     struct task *next;
     const struct plan *plan;
     const struct take *take;
+    struct revise *revise;
+    int64_t revision;                /* of the plan's table as it was submitted; what revise is told */
     char *author, *key, *key_of;
     void (*accepted)(void *ctx, const struct accepted *a, const struct err *error);
     void (*taken)(void *ctx, struct taken *t, const struct err *error);
+    void (*revised)(void *ctx, int64_t revision, const struct err *error);
     void *ctx;
     bool ok;
     struct accepted out;

@@ -12,6 +12,7 @@
 #include "store/internal.h"
 #include "store/owner.h"
 #include "store/recorder.h"
+#include "store/revise.h"
 #include "store/schema.h"
 #include "store/sqlite.h"
 #include "store/take.h"
@@ -50,6 +51,7 @@ static void tasks_free(struct task *t)
         free(t->author);
         free(t->key);
         free(t->key_of);
+        revise_free(t->revise);
         free(t);
         t = next;
     }
@@ -127,8 +129,11 @@ static void answer_task(struct store *s, struct task *t, bool writing, const str
         t->error = *failure;
     else if (t->take)
         t->ok = (t->out_taken = take_job(s->db, t->take, &t->error));
+    else if (t->revise)
+        t->ok = revise(s->db, t->revise, &t->revision, &t->error);
     else
-        t->ok = accept_job(s->db, t->plan, &(struct submission){t->author, t->key, t->key_of}, &t->out, &t->error);
+        t->ok = accept_job(s->db, t->plan, &(struct submission){t->author, t->key, t->key_of}, t->revision, &t->out,
+                           &t->error);
 }
 
 /* What this process did not bring to an end is nobody's from here on. */
@@ -379,6 +384,10 @@ void store_poll(struct store *s)
         t->out_taken = NULL;
         if (t->take)
             t->taken(t->ctx, taken, error);
+        else if (t->revise && t->revised)
+            t->revised(t->ctx, t->revision, error);
+        else if (t->revise)
+            continue;
         else
             t->accepted(t->ctx, t->ok ? &t->out : NULL, error);
     }
@@ -415,7 +424,7 @@ static void ask(struct store *s, const struct task *task)
 void store_accept(struct store *s, const struct plan *plan, const struct submission *by,
                   void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx)
 {
-    ask(s, &(struct task){.plan = plan, .author = mem_strdup(by->author), .key = mem_strdup(by->key),
+    ask(s, &(struct task){.plan = plan, .revision = plan->table->revision, .author = mem_strdup(by->author), .key = mem_strdup(by->key),
                           .key_of = mem_strdup(by->key_of), .accepted = done, .ctx = ctx});
 }
 
@@ -423,6 +432,12 @@ void store_take(struct store *s, const struct take *take,
                 void (*done)(void *ctx, struct taken *taken, const struct err *error), void *ctx)
 {
     ask(s, &(struct task){.take = take, .taken = done, .ctx = ctx});
+}
+
+void store_revise(struct store *s, const struct revise *r,
+                  void (*done)(void *ctx, int64_t revision, const struct err *error), void *ctx)
+{
+    ask(s, &(struct task){.revise = revise_copy(r), .revised = done, .ctx = ctx});
 }
 
 /* ---- the recorder port ---- */

@@ -68,6 +68,7 @@ struct take {
     /* NULL: what was cancelled or skipped is asked again. Else failed executions are, those that pass this. */
     const struct execution_filter *failed;
     const char *author;
+    int64_t revision;                     /* of the table it is run against; 0: the plan's */
 };
 
 struct taken {
@@ -82,6 +83,17 @@ struct taken {
 void store_take(struct store *s, const struct take *take,
                 void (*done)(void *ctx, struct taken *taken, const struct err *error), void *ctx);
 void taken_free(struct taken *taken); /* NULL is a no-op */
+
+/* What an operator did. */
+struct revise {
+    const struct region_table *table; /* recorded as a revision, unless the newest one is the same; NULL: none */
+    const char *author, *reason;
+    const char *action, *target;      /* a row of control_log; action NULL: none */
+    const char *before, *after;       /* JSON; NULL: nothing to say */
+};
+/* Texts are copied; the table must stay until done() has run (from store_poll()). done may be NULL. */
+void store_revise(struct store *s, const struct revise *r,
+                  void (*done)(void *ctx, int64_t revision, const struct err *error), void *ctx);
 
 /* ---- reading: a connection of its own, read-only, one thread at a time ---- */
 struct reader;

@@ -165,7 +165,7 @@ static bool choose_revision(struct db *db, const struct take *take, const char *
                             struct err *err)
 {
     char reason[160];
-    *revision = take->plan->table->revision;
+    *revision = take->revision ? take->revision : take->plan->table->revision;
     snprintf(reason, sizeof reason, "%s %s", take->failed ? "retry of" : "resume of", job_id);
     return *revision || record_revision(db, take->plan->table, take->author, reason, revision, err);
 }

@@ -52,7 +52,9 @@ class Checked:
 
     def find(self, path):
         path = path.split("?")[0]
-        for pattern in sorted(self.document["paths"], key=lambda p: p.count("{")):
+        for pattern in sorted(self.document["paths"], key=lambda p: (p.count("{"), -len(p))):
+            if pattern.count("{") == 0 and pattern == path:
+                return pattern
             if re.fullmatch(re.sub(r"\{(model)\}", "(.+)", re.sub(r"\{(?!model)\w+\}", "([^/]+)", pattern)), path):
                 return pattern
         raise AssertionError(f"{path} is not documented")
@@ -94,7 +96,7 @@ def test_every_status_is_reached(daemon, server):  # noqa: F811
         gate.wait(60)
         request.reply(400 if wrong.is_set() else 200, answer())
     upstream = server(handle)
-    d = daemon(table({"us/m": upstream.url(), "eu/org/m": upstream.url()}), jobs={"study.lua": job(1), "bad.lua": "return 1"})
+    d = daemon(table({"us/m": upstream.url(), "eu/org/m": upstream.url()}), jobs={"study.lua": job(1), "bad.lua": "return 1", "slow.lua": job(500)})
     ask = Checked(d)
     jobs = "/api/v1/jobs"
     for path in ("/health", "/ready", "/metrics", "/api/v1/openapi.json", jobs):
@@ -142,7 +144,12 @@ def test_every_status_is_reached(daemon, server):  # noqa: F811
 
 # Another process owns the job, or its stored script does not load: test_serve.py.
 ELSEWHERE = {("post", "/api/v1/jobs/{job}/resume", "409"), ("post", "/api/v1/jobs/{job}/resume", "422"),
-             ("post", "/api/v1/jobs/{job}/retry", "422"), ("post", "/api/v1/executions/{execution}/retry", "422")}
+             ("post", "/api/v1/jobs/{job}/retry", "422"), ("post", "/api/v1/executions/{execution}/retry", "422"),
+             # other files beside the table, and a table that was right then: test_serve_regions.py
+             ("post", "/api/v1/regions/rollback", "409"), ("post", "/api/v1/regions/rollback", "422"),
+             # what pauses and lets go cannot make a table wrong that is right
+             *(("post", f"/api/v1/{what}/{verb}", "422") for verb in ("pause", "resume")
+               for what in ("regions/{region}", "endpoints/{region}/{model}"))}
 
 
 def more_statuses(ask, d, daemon, upstream):
@@ -154,6 +161,34 @@ def more_statuses(ask, d, daemon, upstream):
         assert ask("GET", path).status == 404
     for path in (one + "/questions", one + "/attempts"):
         assert ask("GET", path + "?limit=x").status == 400
+    regions, endpoint = "/api/v1/regions", "/api/v1/endpoints/eu/org/m"
+    for path in (regions, regions + "/revisions", regions + "/revisions/1"):
+        assert ask("GET", path).status == 200
+        assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
+    assert ask("GET", regions + "/revisions?limit=0").status == 400
+    assert ask("GET", regions + "/revisions/99").status == 404
+    source = d.get(regions).json["source"]
+    changes = [("PUT", regions, {"source": source}), ("POST", regions + "/rollback", {"revision": 1}),
+               ("POST", regions + "/eu/pause", {}), ("POST", regions + "/eu/resume", {}), ("POST", endpoint + "/pause", {}),
+               ("POST", endpoint + "/resume", {}), ("PATCH", endpoint, {"slots": 3})]
+    for method, path, body in changes:
+        assert ask(method, path, body).status == 200
+        assert ask(method, path, body, token=None).status == 401
+        assert ask(method, path, body, headers={"Origin": "http://evil.example"}).status == 403
+        assert ask(method, path, {"x": 1}).status == 400
+        if "eu" in path:
+            assert ask(method, path.replace("/eu", "/mars"), body).status == 404
+    assert ask("POST", regions + "/rollback", {"revision": 99}).status == 404
+    assert ask("PUT", regions, {"source": "return 1"}).status == 422
+    assert ask("PUT", regions, b"x" * (17 << 20)).status == 413
+    assert ask("PATCH", endpoint, {"slots": 0}).status == 422
+    assert ask("POST", one + "/pause").status == 409
+    assert ask("POST", one + "/pause", {}, token=None).status == 401
+    assert ask("POST", one + "/pause", {}, headers={"Origin": "http://evil.example"}).status == 403
+    assert ask("POST", one + "/pause", {"x": 1}).status == 400
+    gate_job = d.submit(script="slow.lua")
+    assert ask("POST", f"/api/v1/jobs/{gate_job}/pause").status == 200
+    d.post(f"/api/v1/jobs/{gate_job}/cancel")
     for path in ("/api/v1/events", one + "/events"):
         assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
         ask.seen.add(("get", path.replace("study-1", "{job}"), "200"))  # endless: test_serve_events.py reads them

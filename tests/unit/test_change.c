@@ -378,9 +378,82 @@ static void edits_without_end_lose_and_repeat_nothing(void **state)
     world_free(w);
 }
 
+/* In each phase of an execution: nothing new leaves, what is under way ends, and then all of it. */
+static void a_paused_job_asks_nobody(void **state)
+{
+    (void)state;
+    for (unsigned steps = 0; steps < 60; steps++) {
+        struct world *w = world_new(2, 2, 5);
+        world_start(w);
+        for (unsigned i = 0; i < steps && !w->over; i++)
+            world_step(w);
+        unsigned recorded = w->began_rows;
+        if (!engine_pause(w->job, "lunch")) {
+            assert_int_equal(recorded, 20); /* it ends, or has ended */
+            world_run(w);
+            world_free(w);
+            continue;
+        }
+        assert_false(engine_pause(w->job, "again"));
+        assert_int_equal(world_view(w).state, JOB_PAUSED);
+        assert_string_equal(world_view(w).reason, "lunch");
+        while (!w->over && world_step(w))
+            continue;
+        assert_int_equal(w->began_rows, recorded);
+        assert_int_equal(engine_in_flight(w->engine, NULL), 0);
+        assert_true(engine_unpause(w->job) || recorded == 20);
+        assert_false(engine_unpause(w->job));
+        world_run(w);
+        world_check_ended(w);
+        all_succeeded(w);
+        world_free(w);
+    }
+}
+
+static void a_paused_job_can_be_stopped(void **state)
+{
+    (void)state;
+    for (int how = STOP_DRAIN; how <= STOP_ABORT; how++) {
+        struct world *w = world_new(1, 2, 5);
+        world_start(w);
+        step_until_posts(w, 2);
+        assert_true(engine_pause(w->job, "lunch"));
+        engine_stop(w->job, (enum stop_how)how, JOB_CANCELLED, "enough");
+        assert_false(engine_unpause(w->job));
+        world_run(w);
+        assert_int_equal(world_view(w).state, JOB_CANCELLED);
+        world_free(w);
+    }
+}
+
+static void a_drained_engine_leaves_the_rest_open(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 2, 5);
+    world_start(w);
+    step_until_posts(w, 4);
+    unsigned recorded = w->began_rows;
+    engine_drain(w->engine);
+    while (world_step(w))
+        continue;
+    assert_false(w->over);
+    assert_int_equal(w->began_rows, recorded);
+    assert_int_equal(engine_in_flight(w->engine, NULL), 0);
+    struct job_view v = world_view(w);
+    assert_int_equal(v.tally.by_status[STATUS_SUCCEEDED], recorded);
+    assert_int_equal(v.tally.by_status[STATUS_PENDING], 10 - recorded);
+    assert_int_equal(v.state, JOB_RUNNING);
+    engine_stop(w->job, STOP_ABORT, JOB_CANCELLED, "enough");
+    world_run(w);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_paused_job_asks_nobody),
+        cmocka_unit_test(a_paused_job_can_be_stopped),
+        cmocka_unit_test(a_drained_engine_leaves_the_rest_open),
         cmocka_unit_test(raised_permits_are_used_within_one_turn),
         cmocka_unit_test(lowered_permits_drain),
         cmocka_unit_test(what_waits_for_an_endpoint_goes_on_when_it_returns),

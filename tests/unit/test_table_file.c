@@ -818,9 +818,108 @@ static void test_broken_adapters(void **state)
     assert_non_null(strstr(err.text, "none.lua"));
 }
 
+static struct region_table *with_overrides(const char *text, const char *overrides, struct err *err)
+{
+    return table_load_text("regions.lua", str_from(text), &(struct table_options){.overrides = overrides}, err);
+}
+
+static const char two_regions[] =
+    "local m = { url = 'https://host.example/', slots = 2 }\n" /* one table in both: an override is for one of them */
+    "return { regions = { us = { models = { m = m } }, eu = { paused = 'no quota', models = { m = m } } } }";
+
+static void overrides_stand_over_the_file(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct region_table *t = with_overrides(two_regions,
+        "{\"endpoints\": {\"us/m\": {\"slots\": 7, \"hop\": \"5m\", \"paused\": \"a moment\"}},"
+        " \"regions\": {\"us\": {\"in_flight\": 3}}, \"limits\": {\"in_flight\": 9}, \"author\": \"ann\"}", &err);
+    if (!t)
+        fail_msg("%s", err.text);
+    assert_setting(t, "us/m.slots", "7", "override");
+    assert_setting(t, "us/m.hop", "5m", "override");
+    assert_setting(t, "us/m.paused", "a moment", "override");
+    assert_setting(t, "us/m.deadline", "15m", "default");
+    assert_setting(t, "eu/m.slots", "2", "endpoint");
+    assert_setting(t, "eu/m.paused", "no quota", "region eu");
+    assert_int_equal(t->regions[region_table_region(t, "us")].in_flight, 3);
+    assert_int_equal(t->in_flight, 9);
+    assert_int_equal(t->file_count, 1);
+    struct source_file kept = t->files[0];
+    assert_string_equal(kept.name, TABLE_OVERRIDES_KEPT);
+    struct sources sources = {&kept, 1};
+    struct region_table *again = table_load_text("again.lua", str_from(two_regions),
+                                                 &(struct table_options){.kept = &sources}, &err);
+    assert_non_null(again);
+    assert_string_equal(again->hash, t->hash);
+    assert_setting(again, "us/m.slots", "7", "override");
+    region_table_unref(again);
+    region_table_unref(t);
+}
+
+static void overrides_pause_and_let_go(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *overrides, *us, *eu;
+    } cases[] = {
+        {"{}", "false", "no quota"},
+        {"{\"regions\": {\"eu\": {\"paused\": false}}}", "false", "false"},
+        {"{\"endpoints\": {\"eu/m\": {\"paused\": false}}}", "false", "false"},
+        {"{\"regions\": {\"us\": {\"paused\": \"all\"}}}", "all", "no quota"},
+        {"{\"regions\": {\"us\": {\"paused\": \"all\"}}, \"endpoints\": {\"us/m\": {\"paused\": false}}}", "false",
+         "no quota"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct err err = {0};
+        const char *by;
+        struct region_table *t = with_overrides(two_regions, cases[i].overrides, &err);
+        if (!t)
+            fail_msg("%s", err.text);
+        assert_string_equal(setting(t, "us/m.paused", &by), cases[i].us);
+        assert_string_equal(setting(t, "eu/m.paused", &by), cases[i].eu);
+        region_table_unref(t);
+    }
+}
+
+static void what_is_wrong_with_overrides(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *overrides, *words;
+    } wrong[] = {
+        {"{", "regions.lua.overrides.json"},
+        {"7", "regions.lua.overrides.json"},
+        {"{\"endpoint\": {}}", "endpoints"},
+        {"{\"endpoints\": {\"us/m\": {\"url\": \"https://evil.example/\"}}}", "url cannot be overridden"},
+        {"{\"endpoints\": {\"us/m\": {\"headers\": {}}}}", "headers cannot be overridden"},
+        {"{\"endpoints\": {\"us/m\": {\"slots\": 0}}}", "slots"},
+        {"{\"endpoints\": {\"us/m\": 1}}", "us/m"},
+        {"{\"regions\": {\"us\": {\"models\": {}}}}", "models cannot be overridden"},
+        {"{\"regions\": {\"us\": {\"in_flight\": \"x\"}}}", "in_flight"},
+        {"{\"limits\": {\"endpoints\": 1}}", "endpoints"},
+        {"{\"author\": 1}", "author"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct err err = {0};
+        if (with_overrides(two_regions, wrong[i].overrides, &err))
+            fail_msg("%s is taken", wrong[i].overrides);
+        if (!strstr(err.text, wrong[i].words) || !strstr(err.text, "overrides.json"))
+            fail_msg("%s: %s", wrong[i].overrides, err.text);
+    }
+    struct err err = {0};
+    struct region_table *t = with_overrides(two_regions, "{\"endpoints\": {\"us/gone\": {\"slots\": 2}}}", &err);
+    assert_non_null(t);
+    assert_true(warned(t, "us/gone is not in the table"));
+    region_table_unref(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(overrides_stand_over_the_file),
+        cmocka_unit_test(overrides_pause_and_let_go),
+        cmocka_unit_test(what_is_wrong_with_overrides),
         cmocka_unit_test(test_bad_tables),
         cmocka_unit_test(test_every_prefix_is_refused),
         cmocka_unit_test(test_table_that_holds_itself),
