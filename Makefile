@@ -110,7 +110,7 @@ fuzz:
 lint:
 	scripts/check-layers
 	@set -e; for h in src/*/*.h; do $(CC) $(ALL_CFLAGS) -Werror -fsyntax-only -x c $$h; done
-	luacheck --quiet --config .luacheckrc lua examples
+	luacheck --quiet --config .luacheckrc lua examples tests/lua
 
 bench: $(OUT)/canvass
 	scripts/bench $(OUT)

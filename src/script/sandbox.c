@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "base/pool.h"
 #include "base/timeutil.h"
+#include "script/numbers.h"
 #include "script/sandbox_priv.h"
 
 enum {
@@ -189,6 +190,7 @@ struct script *script_new(const struct script_options *o)
     buf_init(&s->json_scratch, SANDBOX_JSON_BYTES);
 
     script_module(s, "json", json_open);
+    script_module(s, "canvass.numbers", numbers_open);
     s->L = s->running = lua_newstate(allocate, s);
     assert(s->L);
     lua_atpanic(s->L, panic);

@@ -1,0 +1,190 @@
+-- Tests, intervals and power, in closed form. What cannot be computed is nil and a reason, never a number.
+
+local special = require "canvass.analysis.special"
+
+local tests = {}
+
+local exp, sqrt, min, max = math.exp, math.sqrt, math.min, math.max
+local TABLES_MAX = 20000 -- of one exact test
+
+-- McNemar 1947, Psychometrika 12, 153-157, in its exact form: of the pairs that differ, is one direction more
+-- frequent than chance? b pairs are yes/no, c are no/yes. The two-sided binomial test of b in b + c at 1/2.
+function tests.mcnemar(b, c)
+    local n, sum = b + c, 0
+    if n == 0 then
+        return nil, "no pair differs"
+    end
+    for k = 0, min(b, c) do
+        sum = sum + exp(special.log_choose(n, k) - n * math.log(2))
+    end
+    return min(1, 2 * sum)
+end
+
+-- Cochran 1950, Biometrika 37, 256-266. rows: one list of 0 or 1 for each question, in the order of the regions.
+-- Returns Q, its degrees of freedom and the p of its chi-squared limit.
+function tests.cochran_q(rows)
+    local k = rows[1] and #rows[1] or 0
+    if k < 2 then
+        return nil, "fewer than two regions"
+    end
+    local columns, total, squares = {}, 0, 0
+    for _, row in ipairs(rows) do
+        local sum = 0
+        for i = 1, k do
+            sum = sum + row[i]
+            columns[i] = (columns[i] or 0) + row[i]
+        end
+        total, squares = total + sum, squares + sum * sum
+    end
+    if k * total == squares then
+        return nil, "no question is answered differently by any two regions"
+    end
+    local spread = 0
+    for i = 1, k do
+        spread = spread + (columns[i] - total / k) ^ 2
+    end
+    local q = k * (k - 1) * spread / (k * total - squares)
+    return q, k - 1, special.chi2_upper(q, k - 1)
+end
+
+-- Freeman and Halton 1951, Biometrika 38, 141-149 (Fisher's exact test for 2 x k): yes[i] of count[i] in region i.
+-- The sum of the probabilities of all tables with the same margins that are no more likely than this one.
+function tests.exact(yes, count)
+    local n, total, size = 0, 0, 1
+    for i = 1, #count do
+        n, total, size = n + count[i], total + yes[i], size * (count[i] + 1)
+    end
+    if total == 0 or total == n or #count < 2 then
+        return nil, "all outcomes are the same"
+    elseif size > TABLES_MAX then
+        return nil, "too many tables for an exact test"
+    end
+    local all, observed = special.log_choose(n, total), 0
+    for i = 1, #count do
+        observed = observed + special.log_choose(count[i], yes[i])
+    end
+    local least, p = observed + 1e-7, 0 -- equal tables differ in their last digits; R uses the same margin
+    local function walk(i, left, sum)
+        if i == #count then
+            if left <= count[i] then
+                sum = sum + special.log_choose(count[i], left)
+                p = sum <= least and p + exp(sum - all) or p
+            end
+            return
+        end
+        for k = 0, min(left, count[i]) do
+            walk(i + 1, left - k, sum + special.log_choose(count[i], k))
+        end
+    end
+    walk(1, total, 0)
+    return min(1, p)
+end
+
+-- Holm 1979, Scandinavian Journal of Statistics 6, 65-70. p: list of numbers; the adjusted ones in the same order.
+function tests.holm(p)
+    local order, adjusted, highest = {}, {}, 0
+    for i = 1, #p do
+        order[i] = i
+    end
+    table.sort(order, function(a, b) return p[a] < p[b] or p[a] == p[b] and a < b end)
+    for rank, i in ipairs(order) do
+        highest = max(highest, min(1, (#p - rank + 1) * p[i]))
+        adjusted[i] = highest
+    end
+    return adjusted
+end
+
+-- Wilson 1927, Journal of the American Statistical Association 22, 209-212: the interval of a proportion.
+function tests.wilson(yes, n, level)
+    if n == 0 then
+        return nil, "nothing was counted"
+    end
+    local z = special.normal_quantile(1 - (1 - level) / 2)
+    local share, z2 = yes / n, z * z
+    local middle, half = share + z2 / (2 * n), z * sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    -- At the ends the bound is exact; rounding would put it beside.
+    return yes == 0 and 0 or (middle - half) / (1 + z2 / n), yes == n and 1 or (middle + half) / (1 + z2 / n)
+end
+
+-- Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: the interval of a difference of two proportions.
+function tests.newcombe(yes1, n1, yes2, n2, level)
+    if n1 == 0 or n2 == 0 then
+        return nil, "nothing was counted"
+    end
+    local p1, p2 = yes1 / n1, yes2 / n2
+    local l1, u1 = tests.wilson(yes1, n1, level)
+    local l2, u2 = tests.wilson(yes2, n2, level)
+    return p1 - p2 - sqrt((p1 - l1) ^ 2 + (u2 - p2) ^ 2), p1 - p2 + sqrt((u1 - p1) ^ 2 + (p2 - l2) ^ 2)
+end
+
+-- Mean, standard error and interval of values that come in clusters (Liang and Zeger 1986, Biometrika 73, 13-22, with
+-- the correction G / (G - 1), and Student's t with G - 1 degrees of freedom).
+function tests.clustered_mean(values, clusters, level)
+    local n, total, sums, groups = #values, 0, {}, 0
+    for i = 1, n do
+        total = total + values[i]
+    end
+    local mean = total / n
+    for i = 1, n do
+        local c = clusters[i]
+        if not sums[c] then
+            sums[c], groups = 0, groups + 1
+        end
+        sums[c] = sums[c] + values[i] - mean
+    end
+    if groups < 2 then
+        return nil, "fewer than two clusters"
+    end
+    local meat, names = 0, {}
+    for c in pairs(sums) do
+        names[#names + 1] = c
+    end
+    table.sort(names, function(a, b) return tostring(a) < tostring(b) end) -- the sum's last digit depends on the order
+    for _, c in ipairs(names) do
+        meat = meat + sums[c] ^ 2
+    end
+    local se = sqrt(groups / (groups - 1) * meat) / n
+    local half = special.t_quantile(1 - (1 - level) / 2, groups - 1) * se
+    return { mean = mean, se = se, low = mean - half, high = mean + half, clusters = groups }
+end
+
+-- Cohen 1988, Statistical Power Analysis, ch. 6: the effect size of two proportions.
+function tests.cohen_h(p1, p2)
+    return 2 * math.asin(sqrt(p1)) - 2 * math.asin(sqrt(p2))
+end
+
+-- The power of a two-sided comparison of two proportions with n each (Fleiss, Levin, Paik 2003, Statistical Methods
+-- for Rates and Proportions, ch. 4.1; R's power.prop.test).
+function tests.power(n, p1, p2, alpha)
+    local z = special.normal_quantile(1 - alpha / 2)
+    local pooled = sqrt((p1 + p2) * (1 - (p1 + p2) / 2))
+    local apart = sqrt(p1 * (1 - p1) + p2 * (1 - p2))
+    if apart == 0 then
+        return p1 == p2 and alpha or sqrt(n) > z * pooled and 1 or 0
+    end
+    return special.normal_upper(-(sqrt(n) * math.abs(p1 - p2) - z * pooled) / apart)
+end
+
+-- The smallest p2 - p1 that n in each region would show with this power; nil when not even all against none would, by
+-- the exact test: with few repeats the formula for the power promises too much.
+function tests.detectable(n, p1, alpha, power)
+    local best = n >= 1 and exp(math.log(2) - special.log_choose(2 * n, n)) or 1 -- all in one region, none in the other
+    if best > alpha or tests.power(n, p1, 1, alpha) < power then
+        return nil, "too few repeats to show any difference"
+    end
+    return special.bisect(function(d) return tests.power(n, p1, p1 + d, alpha) - power end, 0, 1 - p1)
+end
+
+-- How many in each region would show a difference of this size.
+function tests.needed(p1, p2, alpha, power)
+    if p1 == p2 then
+        return nil, "no difference"
+    end
+    local n = 1
+    while tests.power(n, p1, p2, alpha) < power do
+        n = n * 2
+    end
+    return math.ceil(special.bisect(function(x) return tests.power(x, p1, p2, alpha) - power end, n / 2, n) - 1e-9)
+end
+
+return tests
