@@ -157,9 +157,10 @@ static bool origin_is_ours(const char *origin, const char *host)
     return scheme && strcasecmp(origin + scheme, host) == 0;
 }
 
-int guard_check(const struct guard *g, const struct http_call *c, bool changes, const char **why)
+int guard_check(const struct guard *g, const struct http_call *c, enum access access, const char **why)
 {
     const char *host = http_call_header(c, "Host"), *origin = http_call_header(c, "Origin");
+    bool changes = access == ACCESS_CHANGE;
     const char *site = http_call_header(c, "Sec-Fetch-Site");
     if (!host || !host_is_ours(g, host)) {
         *why = "the Host header is not a name of this server: use its address, or start it with --host NAME";
@@ -169,7 +170,7 @@ int guard_check(const struct guard *g, const struct http_call *c, bool changes, 
         *why = "the request comes from a page of another site";
         return 403;
     }
-    if ((changes || !g->loopback) && !has_token(g, c)) {
+    if ((changes || (access == ACCESS_READ && !g->loopback)) && !has_token(g, c)) {
         *why = changes ? "a change needs the token: send Authorization: Bearer TOKEN"
                        : "this address needs the token: send Authorization: Bearer TOKEN";
         return 401;

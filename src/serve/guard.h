@@ -22,7 +22,13 @@ struct guard {
 bool guard_init(struct guard *g, const struct daemon_options *o, struct err *err);
 void guard_done(struct guard *g);
 
+enum access {
+    ACCESS_PAGE,                  /* the dashboard itself, which holds nothing: a browser cannot send the token for it */
+    ACCESS_READ,                  /* needs the token unless nobody else can reach us */
+    ACCESS_CHANGE,                /* needs the token */
+};
+
 /* 0: it may. Else the status to answer with, and in *why what to tell. */
-int guard_check(const struct guard *g, const struct http_call *c, bool changes, const char **why);
+int guard_check(const struct guard *g, const struct http_call *c, enum access access, const char **why);
 
 #endif

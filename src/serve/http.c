@@ -163,7 +163,7 @@ void handle_call(void *ctx, struct http_call *c)
     const char *why = NULL;
     buf_init(&allow, ALLOW_BYTES);
     const struct route *r = find_route(&q, &allow);
-    int refused = guard_check(&q.daemon->guard, c, r && r->changes, &why);
+    int refused = guard_check(&q.daemon->guard, c, r ? r->access : ACCESS_READ, &why);
     if (refused)
         reply_problem(c, refused, "%s", why);
     else if (r)

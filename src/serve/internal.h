@@ -48,7 +48,7 @@ struct request {
 struct route {
     const char *method, *pattern;   /* :name is one segment of the path, *name takes slashes too */
     void (*handle)(struct request *q); /* answers, or parks the call */
-    bool changes;                   /* something: needs the token */
+    enum access access;
 };
 extern const struct route routes[]; /* routes.c; method NULL ends it */
 
@@ -153,6 +153,8 @@ void regions_changed(void *ctx);          /* api_regions.c: tells the events */
 const char *author_of(const char *author);
 
 /* ---- resources ---- */
+void web_index(struct request *q);
+void web_file(struct request *q);
 void api_health(struct request *q);
 void api_ready(struct request *q);
 void api_openapi(struct request *q);
