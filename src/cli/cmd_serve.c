@@ -99,7 +99,7 @@ static const struct option_spec options[] = {
 const struct command command_serve = {
     .name = "serve",
     .words = "",
-    .summary = "run jobs as a daemon, with an HTTP API",
+    .summary = "run jobs as a daemon, with an HTTP API and a dashboard",
     .details = "Runs in the foreground and logs on standard error. Jobs come by POST /api/v1/jobs, run side by side\n"
                "under the permits of one region table, and survive a restart: what has not ended is gone on with. The\n"
                "first SIGTERM or Ctrl-C sends nothing new and waits for what is in flight, the second does not wait.\n\n"

@@ -12,7 +12,8 @@ from conftest import BINARY, clean_environment
 from helpers import answer, job, lua, replies, table
 
 COMMANDS = ["run", "plan", "rehearse", "check", "jobs", "show", "results", "query", "cancel", "regions check",
-            "regions show", "serve", "simulate"]
+            "regions show", "regions diff", "regions apply", "regions pause", "regions resume", "regions history",
+            "regions rollback", "serve", "simulate"]
 
 
 def test_help(canvass):

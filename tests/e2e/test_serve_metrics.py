@@ -1,8 +1,9 @@
 """/metrics: in the format, and right."""
+import json
 import re
 import threading
 
-from conftest import wait_until
+from conftest import ROOT, wait_until
 from helpers import answer, job, table
 from test_serve import daemon  # noqa: F401
 
@@ -69,3 +70,14 @@ def test_figures(daemon, server):  # noqa: F811
     assert end["canvass_store_lag_seconds", ()] == 0 and end["canvass_posts_total", (us,)] == 8
     assert end["canvass_http_replies_total", (("code", "200"),)] > 0
     assert end["canvass_posts_per_answer", ()] == 8 / 6
+
+
+def test_the_grafana_dashboard_asks_for_what_there_is(daemon, server):  # noqa: F811
+    d = daemon(table({"us/m": server(lambda r: r.reply(200, answer())).url()}), jobs={"study.lua": job(1)})
+    d.wait_for(d.submit(script="study.lua"))
+    told = d.get("/metrics").body.decode()
+    dashboard = json.loads((ROOT / "examples/grafana-dashboard.json").read_text())
+    asked = set(re.findall(r"canvass_\w+", " ".join(t["expr"] for p in dashboard["panels"] for t in p["targets"])))
+    assert len(asked) > 10
+    for name in asked:
+        assert re.search(rf"^# TYPE {re.sub('_bucket$', '', name)} ", told, re.M), name

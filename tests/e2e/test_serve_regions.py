@@ -296,3 +296,41 @@ def test_a_revision_of_other_files_is_not_put_back(daemon, upstream, canvass, wr
     write("where.lua", "return 7")
     wait_until(lambda: d.get("/api/v1/regions").json["error"])
     assert d.post("/api/v1/regions/rollback", {"revision": 1}).status == 422
+
+
+def test_the_same_by_command(daemon, upstream, canvass, write):  # noqa: F811
+    """Without a daemon they change files; one that runs takes these up, with author and reason."""
+    path = write("regions.lua", regions_of(upstream))
+    new = write("new.lua", regions_of(upstream, us=dict(slots=3)))
+    differs = canvass("regions", "diff", path, new)
+    assert differs.status == 1 and differs.out == "us/m: slots 1 -> 3\n"
+    assert canvass("regions", "diff", path, path).status == 0
+    assert canvass("regions", "diff", path, new, "--json").json == {"differs": True, "diff": ["us/m: slots 1 -> 3"]}
+    dry = canvass("regions", "apply", new, "--regions", path, "--dry-run")
+    assert dry.status == 0 and "slots 1 -> 3" in dry.out and "dry run" in dry.out and "slots" not in path.read_text()
+    d = daemon(path, jobs={"study.lua": job(3)})
+    assert canvass("regions", "apply", new, "--regions", path).status == 0 and path.read_text() == new.read_text()
+    wait_until(lambda: revision(d) == 2)
+    paused = canvass("regions", "pause", "eu", "--regions", path, "--reason", "no quota", "--author", "grace")
+    assert paused.status == 0 and "eu" in paused.out, paused
+    wait_until(lambda: paused_regions(d) == {"eu": "no quota"})
+    assert canvass("regions", "pause", "eu/org/m", "--regions", path, "--json").json == {"changed": False, "diff": []}
+    assert canvass("regions", "resume", "eu", "--regions", path, "--author", "ada").status == 0
+    wait_until(lambda: revision(d) == 4)
+    canvass("regions", "pause", "us/m", "--regions", path, "--author", "ada")
+    wait_until(lambda: revision(d) == 5)
+    history = canvass("regions", "history", "--json").json["revisions"]
+    assert [(r["revision"], r["author"], r["reason"]) for r in history][:4] == [
+        (5, "ada", None), (4, "file", None), (3, "grace", "no quota"), (2, "file", None)]
+    assert "no quota" in canvass("regions", "history").out
+    back = canvass("regions", "rollback", "1", "--regions", path)
+    assert back.status == 0 and "slots 3 -> 1" in back.out, back
+    wait_until(lambda: revision(d) == 6)
+    assert d.get("/api/v1/regions").json["overrides"] == {}
+    for args, words in ((["pause", "mars"], "mars"), (["pause", "eu/none"], "eu/none"), (["rollback", "99"], "99"),
+                        (["apply", canvass.folder / "none.lua"], "none.lua")):
+        result = canvass("regions", *args, "--regions", path)
+        assert result.status == 2 and words in result.err, result
+    write("bad.lua", "return {")
+    before = path.read_text()
+    assert canvass("regions", "apply", "bad.lua", "--regions", path).status == 2 and path.read_text() == before
