@@ -57,9 +57,11 @@ function suite.not_computable_is_nil()
                              { tests.exact({ 3 }, { 5 }) },
                              { tests.exact({ 500, 400 }, { 1000, 1000 }) }, { tests.wilson(0, 0, 0.95) },
                              { tests.newcombe(1, 2, 0, 0, 0.95) }, { tests.cochran_q {} },
-                             { tests.cochran_q { { 1, 1 }, { 0, 0 } } }, { tests.needed(0.5, 0.5, 0.05, 0.8) },
-                             { tests.clustered_mean({ 1, 2 }, { 1, 1 }, 0.95) }, { tests.detectable(1, 0, 0.05, 0.8) },
-                             { resample.test({ { groups = { 1, 2 }, values = { 3, 3 } } }, numbers.random(1, "x")) } } do
+                             { tests.cochran_q { { 1, 1 }, { 0, 0 } } },
+                             { tests.needed(0.5, 0.5, 0.05, 0.8) },
+                             { tests.clustered_mean({ 1, 2 }, { 1, 1 }, 0.95) },
+                             { tests.detectable(1, 0, 0.05, 0.8) },
+                             { resample.test({ { groups = { 1, 2 }, values = { 3, 3 } } }, numbers.random(1, "")) } } do
         equal(found[1], nil)
         assert(type(found[2]) == "string")
     end
