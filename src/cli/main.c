@@ -26,7 +26,7 @@ static void overview(struct buf *out)
                   "endpoints can bear, loses nothing and never pays twice for an answer.\n\n"
                   "usage: canvass COMMAND [options]\n\n");
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        buf_addf(out, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
+        buf_addf(out, "  %-17s %s\n", commands[i]->name, commands[i]->summary);
     buf_adds(out, "\n`canvass COMMAND --help` tells more. Begin with\n"
                   "  canvass plan job.lua --regions regions.lua\n");
 }
@@ -51,7 +51,7 @@ static void group_overview(const char *group, struct buf *out)
     buf_addf(out, "usage: canvass %s COMMAND [options]\n\n", group);
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         if (in_group(commands[i], group))
-            buf_addf(out, "  %-15s %s\n", commands[i]->name, commands[i]->summary);
+            buf_addf(out, "  %-17s %s\n", commands[i]->name, commands[i]->summary);
     buf_addf(out, "\n`canvass %s COMMAND --help` tells more.\n", group);
 }
 

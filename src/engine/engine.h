@@ -40,6 +40,13 @@ enum stop_how {
 /* Idempotent; abort after drain is allowed. Open executions end `cancelled`, and the job with `state`. */
 void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state, const char *reason);
 
+/* Ends those of a running job that have not ended, `cancelled`; what is in flight of them is cut off. Returns how many. */
+struct execution_choice {           /* by what is not negative, all of it */
+    int64_t n;                      /* its number in the plan */
+    int64_t question, endpoint;     /* positions in the plan */
+};
+uint64_t engine_cancel_some(struct engine_job *job, const struct execution_choice *which, const char *reason);
+
 /* Nothing of the job is sent any more until it is let go on; what is in flight ends as it would. Its timeout runs on.
  * False: it is so already, or the job ends. */
 bool engine_pause(struct engine_job *job, const char *reason);

@@ -9,6 +9,8 @@
 #include "base/timeutil.h"
 #include "engine/state.h"
 
+enum { TURN_MAX = 256 }; /* lines of one job that are passed over at once */
+
 static void gate_timer(struct timer *t)
 {
     gate_call(container_of(t, struct gate, timer));
@@ -62,6 +64,21 @@ static bool gate_has_room(const struct gate *g)
     return gate_has_room_beside(g, g->called);
 }
 
+/* A job that was called stands behind the others that wait: so each gets the same share of a gate that many share,
+ * whatever the number of its endpoints. An endpoint has one line of each job, and needs no such care. */
+static void pass_turn(struct gate *g, const struct engine_job *job)
+{
+    const struct list *stop = NULL;
+    for (unsigned n = 0; !g->endpoint && n < TURN_MAX && !list_empty(&g->sema.waiters); n++) {
+        struct list *head = g->sema.waiters.next;
+        if (head == stop || container_of(head, struct line, link)->job != job)
+            break;
+        stop = stop ? stop : head;
+        list_unlink(head);
+        list_push(&g->sema.waiters, head);
+    }
+}
+
 void gate_call(struct gate *g)
 {
     if (list_empty(&g->sema.waiters))
@@ -77,6 +94,7 @@ void gate_call(struct gate *g)
         if (!gate_has_room(g) || (g->sema.rate.per_minute > 0 && g->called))
             return;
         struct line *line = container_of(list_pop(&g->sema.waiters), struct line, link);
+        pass_turn(g, line->job);
         line->called_by = g;
         g->called++;
         list_push(&g->engine->ready, &line->link);

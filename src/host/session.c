@@ -131,6 +131,11 @@ static void store_locked(void *ctx, int64_t since_us)
         s->watcher.store_locked(s->watcher.ctx, since_us);
 }
 
+void session_turn(struct session *s)
+{
+    turn_is_due(s);
+}
+
 void session_hurry(struct session *s)
 {
     store_hurry(s->store);

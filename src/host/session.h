@@ -40,6 +40,7 @@ struct session_options {
 MUST_USE struct session *session_new(struct region_table *table, const struct session_options *o, struct err *err);
 /* Frees the jobs too, then closes the store: false when something could not be written. */
 bool session_free(struct session *s, struct err *err);
+void session_turn(struct session *s);                             /* something was asked of the engine */
 void session_hurry(struct session *s);                            /* as store_hurry() */
 struct loop *session_loop(struct session *s);
 struct engine *session_engine(struct session *s);

@@ -381,15 +381,102 @@ static void cancel_stored(struct query *q, struct reader *reader)
     buf_addf(&q->body, ",\"state\":\"%s\",\"changed\":%s}", job_state_name(job.state), changed ? "true" : "false");
 }
 
-void api_job_cancel(struct request *rq)
+/* What a client names, in the terms of the plan. */
+struct selection_of {
+    const char *question, *region, *model;
+    int64_t n;                 /* negative: any */
+};
+
+static int64_t find_question(const struct job_spec *job, const char *id)
+{
+    for (size_t i = 0; i < job->question_count; i++)
+        if (strcmp(job->questions[i].id, id) == 0)
+            return (int64_t)i;
+    return -1;
+}
+
+static bool names_endpoint(const struct selection_of *s, const struct plan *plan, uint32_t position)
+{
+    const struct endpoint_spec *e = plan_endpoint(plan, position);
+    return (!s->model || strcmp(s->model, e->model) == 0) &&
+           (!s->region || region_table_region(plan->table, s->region) == (int)e->region);
+}
+
+static uint64_t cancel_selected(struct engine_job *job, const struct selection_of *s, const char *reason)
+{
+    struct job_view v;
+    uint64_t cancelled = 0;
+    engine_job_view(job, &v);
+    struct execution_choice which = {.n = s->n, .question = s->question ? find_question(v.plan->job, s->question) : -1};
+    if (s->question && which.question < 0)
+        return 0;
+    for (uint32_t i = 0; i < v.plan->endpoint_count; i++) {
+        which.endpoint = i;
+        if (s->n < 0 ? names_endpoint(s, v.plan, i) : plan_cell(v.plan, (uint64_t)s->n).endpoint == i)
+            cancelled += engine_cancel_some(job, &which, reason);
+    }
+    return cancelled;
+}
+
+/* Some of a job that runs here; the rest of it goes on. */
+static void cancel_some(struct request *rq, const char *job_id, const struct selection_of *s, const char *author,
+                        const char *reason)
+{
+    struct run *r = run_find(rq->daemon, job_id);
+    struct engine_job *job = r && r->job ? session_job_engine(r->job) : NULL;
+    if (!job) {
+        reply_problem(rq->call, 409, "job %s does not run here: only of one that runs can some be cancelled", job_id);
+        return;
+    }
+    struct job_view v;
+    uint64_t cancelled = cancel_selected(job, s, reason && *reason ? reason : "cancelled on request");
+    log_event(LOG_INFO, "executions cancelled on request", LOG_S("job_id", job_id), LOG_I("executions", cancelled),
+              LOG_S("author", author), LOG_S("reason", reason));
+    store_revise(session_store(rq->daemon->session),
+                 &(struct revise){.author = author, .reason = reason, .action = "cancel_some", .target = job_id}, NULL, NULL);
+    session_turn(rq->daemon->session);
+    engine_job_view(job, &v);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "job_id", job_id);
+    cJSON_AddStringToObject(json, "state", job_state_name(v.state));
+    cJSON_AddBoolToObject(json, "changed", cancelled > 0);
+    cJSON_AddNumberToObject(json, "cancelled", (double)cancelled);
+    reply_json(rq->call, 200, json);
+}
+
+void api_execution_cancel(struct request *rq)
 {
     static const char *const keys[] = {"reason", "author", NULL};
+    const char *dot = strrchr(rq->params[0], '.'), *reason, *author;
+    int64_t number = dot ? strtoll(dot + 1, NULL, 10) : 0;
+    cJSON *body = request_body(rq, keys);
+    if (body && number < 1)
+        reply_problem(rq->call, 404, "\"%.80s\" is not the id of an execution: those are JOB.NUMBER", rq->params[0]);
+    else if (body && body_text(rq, body, "reason", &reason) && body_text(rq, body, "author", &author)) {
+        char *job_id = mem_strndup(rq->params[0], (size_t)(dot - rq->params[0]));
+        cancel_some(rq, job_id, &(struct selection_of){.n = number - 1}, author_of(author), reason);
+        free(job_id);
+    }
+    cJSON_Delete(body);
+}
+
+void api_job_cancel(struct request *rq)
+{
+    static const char *const keys[] = {"reason", "author", "question_id", "region", "model_id", NULL};
     const char *reason, *author;
+    struct selection_of some = {.n = -1};
     cJSON *body = request_body(rq, keys);
     if (!body)
         return;
     struct run *r = run_find(rq->daemon, rq->params[0]);
-    if (!body_text(rq, body, "reason", &reason) || !body_text(rq, body, "author", &author)) {
+    if (!body_text(rq, body, "reason", &reason) || !body_text(rq, body, "author", &author) ||
+        !body_text(rq, body, "question_id", &some.question) || !body_text(rq, body, "region", &some.region) ||
+        !body_text(rq, body, "model_id", &some.model)) {
+        cJSON_Delete(body);
+        return;
+    }
+    if (some.question || some.region || some.model) {
+        cancel_some(rq, rq->params[0], &some, author_of(author), reason);
         cJSON_Delete(body);
         return;
     }

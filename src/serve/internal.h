@@ -183,6 +183,7 @@ void api_endpoint_patch(struct request *q);
 void api_region_pause(struct request *q);
 void api_region_resume(struct request *q);
 void api_job_retry(struct request *q);
+void api_execution_cancel(struct request *q);
 void api_execution_retry(struct request *q);
 
 #endif

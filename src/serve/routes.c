@@ -34,6 +34,7 @@ const struct route routes[] = {
     {"POST", API "/endpoints/:region/*model/resume", api_endpoint_resume, ACCESS_CHANGE},
     {"PATCH", API "/endpoints/:region/*model", api_endpoint_patch, ACCESS_CHANGE},
     {"GET", API "/executions/:execution", api_execution, ACCESS_READ},
+    {"POST", API "/executions/:execution/cancel", api_execution_cancel, ACCESS_CHANGE},
     {"POST", API "/executions/:execution/retry", api_execution_retry, ACCESS_CHANGE},
     {NULL, NULL, NULL, ACCESS_READ},
 };

@@ -267,3 +267,48 @@ def test_health(daemon, server):
     states = {e["endpoint"]: (e["state"], e["detail"]) for e in health.json["endpoints"]}
     assert states == {"us/m": ("idle", None), "eu/m": ("paused", "no quota")}
     assert d.get("/ready", token=None).json == {"ready": True}
+
+
+def test_some_of_a_job_is_cancelled(daemon, server):
+    gate = threading.Event()
+    upstream = server(held(gate))
+    d = daemon(table({"us/m": upstream.url("/us"), "eu/m": upstream.url("/eu")}), jobs={"study.lua": job(5)})
+    job_id = d.submit(script="study.lua")
+    wait_until(lambda: upstream.open == 2)
+    cell = d.post(f"/api/v1/jobs/{job_id}/cancel", {"question_id": "q3", "region": "us", "reason": "not that one"}).json
+    assert cell["changed"] and cell["cancelled"] == 1 and cell["state"] == "running"
+    assert d.post(f"/api/v1/executions/{job_id}.1/cancel").json["cancelled"] == 1
+    assert d.post(f"/api/v1/jobs/{job_id}/cancel", {"region": "eu"}).json["cancelled"] == 5
+    assert d.post(f"/api/v1/jobs/{job_id}/cancel", {"region": "mars"}).json["cancelled"] == 0
+    gate.set()
+    done = d.wait_for(job_id)
+    assert done["state"] == "partial" and done["executions"]["cancelled"] == 7 and done["executions"]["succeeded"] == 3
+    ended = {e["id"]: (e["status"], e["error"]) for e in d.executions(job_id)}
+    assert ended[f"{job_id}.5"] == ("cancelled", "not that one")
+    assert d.post(f"/api/v1/jobs/{job_id}/resume").status == 202
+    assert wait_until(lambda: d.wait_for(job_id)["executions"]["succeeded"] == 10)
+
+
+@pytest.mark.parametrize("limits", [dict(limits=dict(in_flight=2)), dict(region=dict(us=dict(in_flight=2)))])
+def test_jobs_get_equal_shares_of_what_they_share(daemon, server, limits):
+    """One job has eight endpoints in the region, the other one: neither gets more of its permits."""
+    order, lock = [], threading.Lock()
+
+    def handle(request):
+        with lock:
+            order.append(request.headers["X-Trace-Id"].rsplit("-", 1)[0])
+        request.reply(200, answer())
+    upstream = server(handle)
+    models = {f"us/m{n}": dict(url=upstream.url(), slots=50) for n in range(8)}
+    d = daemon(table(models, **limits), jobs={"many.lua": job(60, name="many", policy="free"),
+                                              "few.lua": job(60, name="few", models=["m0"], policy="free")})
+    d.submit(script="many.lua")
+    d.submit(script="few.lua")
+    d.wait_for("few-1")
+    with lock:
+        first = order.index(next(o for o in order if o.startswith("few")))
+        last = len(order) - order[::-1].index(next(o for o in order[::-1] if o.startswith("few")))
+        between = order[first:last]
+    few = sum(o.startswith("few") for o in between)
+    assert few == 60 and 0.4 < few / len(between) < 0.75, (few, len(between))
+    d.wait_for("many-1")

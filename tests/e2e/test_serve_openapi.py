@@ -117,7 +117,10 @@ def test_every_status_is_reached(daemon, server):  # noqa: F811
     for path in (none, none + "/executions", no_execution):
         assert ask("GET", path).status == 404
     assert ask("GET", one + "/executions?limit=0").status == 400
-    verbs = [one + "/cancel", one + "/resume", one + "/retry", execution + "/retry"]
+    assert ask("POST", execution + "/cancel").status == 409
+    assert ask("POST", "/api/v1/executions/nothing/cancel").status == 404
+    assert ask("POST", one + "/cancel", {"region": "eu"}).status == 409
+    verbs = [execution + "/cancel", one + "/cancel", one + "/resume", one + "/retry", execution + "/retry"]
     for path in verbs + [jobs]:
         assert ask("POST", path, {}, token=None).status == 401
         assert ask("POST", path, {}, headers={"Origin": "http://evil.example"}).status == 403
@@ -187,6 +190,7 @@ def more_statuses(ask, d, daemon, upstream):
     assert ask("POST", one + "/pause", {}, headers={"Origin": "http://evil.example"}).status == 403
     assert ask("POST", one + "/pause", {"x": 1}).status == 400
     gate_job = d.submit(script="slow.lua")
+    assert ask("POST", f"/api/v1/executions/{gate_job}.900/cancel").status == 200
     assert ask("POST", f"/api/v1/jobs/{gate_job}/pause").status == 200
     d.post(f"/api/v1/jobs/{gate_job}/cancel")
     for path in ("/api/v1/events", one + "/events"):

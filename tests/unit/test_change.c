@@ -426,6 +426,31 @@ static void a_paused_job_can_be_stopped(void **state)
     }
 }
 
+/* In each phase: the chosen ones end so, all others are answered, and whoever waited for them goes on. */
+static void some_are_cancelled_and_the_others_go_on(void **state)
+{
+    (void)state;
+    static const struct execution_choice choices[] = {{7, -1, -1}, {-1, 2, -1}, {-1, -1, 1}, {-1, 3, 1}, {-1, -1, -1}};
+    for (int policy = 0; policy <= 2; policy++)
+        for (size_t c = 0; c < ARRAY_LEN(choices); c++)
+            for (unsigned steps = 0; steps < 40; steps += 3) {
+                struct world *w = world_new(1, 2, 5);
+                w->policy = policy;
+                world_start(w);
+                for (unsigned i = 0; i < steps && !w->over; i++)
+                    world_step(w);
+                uint64_t cancelled = engine_cancel_some(w->job, &choices[c], "not wanted");
+                assert_int_equal(engine_cancel_some(w->job, &choices[c], "again"), 0);
+                world_run(w);
+                struct job_view v = world_view(w);
+                assert_int_equal(v.tally.by_status[STATUS_CANCELLED], cancelled);
+                assert_int_equal(v.tally.by_status[STATUS_SUCCEEDED], 10 - cancelled);
+                assert_int_equal(v.state, !cancelled ? JOB_SUCCEEDED : cancelled < 10 ? JOB_PARTIAL : JOB_FAILED);
+                assert_int_equal(engine_in_flight(w->engine, NULL), 0);
+                world_free(w);
+            }
+}
+
 static void a_drained_engine_leaves_the_rest_open(void **state)
 {
     (void)state;
@@ -453,6 +478,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_paused_job_asks_nobody),
         cmocka_unit_test(a_paused_job_can_be_stopped),
+        cmocka_unit_test(some_are_cancelled_and_the_others_go_on),
         cmocka_unit_test(a_drained_engine_leaves_the_rest_open),
         cmocka_unit_test(raised_permits_are_used_within_one_turn),
         cmocka_unit_test(lowered_permits_drain),
