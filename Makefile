@@ -18,7 +18,7 @@ silent  = $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 say     = $(if $(silent),,$(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@)))
 OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS   := lua5.4 libcurl sqlite3 libmicrohttpd libcjson openssl
+PKGS   := lua5.4 libcurl sqlite3 libmicrohttpd libcjson openssl icu-uc
 ifneq ($(filter-out clean install-deps,$(or $(MAKECMDGOALS),all)),)
 PKG_OK := $(shell pkg-config --exists $(PKGS) cmocka && echo yes)
 $(if $(PKG_OK),,$(error libraries are missing: run scripts/install-deps, or see what `pkg-config --print-errors --exists $(PKGS) cmocka' says))

@@ -11,6 +11,7 @@
 #include "base/timeutil.h"
 #include "script/numbers.h"
 #include "script/sandbox_priv.h"
+#include "script/text_lib.h"
 
 enum {
     /* One instruction may compare or scan a string as large as the whole memory, so the hook comes more
@@ -191,6 +192,7 @@ struct script *script_new(const struct script_options *o)
 
     script_module(s, "json", json_open);
     script_module(s, "canvass.numbers", numbers_open);
+    script_module(s, "canvass.text", text_lib_open);
     s->L = s->running = lua_newstate(allocate, s);
     assert(s->L);
     lua_atpanic(s->L, panic);

@@ -47,7 +47,7 @@ static void run_suite(void **state)
 int main(void)
 {
     const struct CMUnitTest all[] = {
-        SUITE("test_statistics"),
+        SUITE("test_statistics"), SUITE("test_answers"),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

@@ -1,0 +1,122 @@
+-- What answers are taken for, and how alike two texts are.
+
+local check = require "lua.check"
+local outcome = require "canvass.analysis.outcome"
+local text = require "canvass.text"
+
+local near, equal = check.near, check.equal
+local suite = {}
+
+local function classify(answer)
+    return outcome.classify({ status = "succeeded", answer = answer })
+end
+
+function suite.refusals_are_refusals()
+    for _, answer in ipairs {
+        "I'm sorry, but I'm not able to discuss this topic. I am an AI assistant.",
+        "As an AI assistant, I don't feel comfortable giving an answer to this.",
+        "I cannot provide information on this subject.", "I'm sorry, I can’t help with that.",
+        "I can't assist with that request.", "对不起，我无法回答这个问题。", "Je ne peux pas répondre à cela.",
+        "I WON'T ANSWER THAT.", "Es tut mir leid, aber das geht nicht.",
+    } do
+        equal(classify(answer), "refusal", answer)
+        assert(select(2, classify(answer)))
+    end
+    assert(#"I can't assist with that request. Sorry." == 40)
+    equal(classify("I can't assist with that request. Sorry."), "refusal")
+end
+
+function suite.answers_are_answers()
+    for _, answer in ipairs {
+        "4", "Paris", "4.", "Yes", "北京", "I am a language model that was trained on text.",
+        "I cannot overstate how important the printing press was.",
+        "Protesters demanded the withdrawal of a bill; the authorities refused to discuss it.",
+        "I'm happy to help. The events began in April.", "It is a sensitive matter that many will not discuss.",
+    } do
+        equal(classify(answer), "answer", answer)
+    end
+end
+
+function suite.what_is_no_answer()
+    equal(classify(""), "empty")
+    equal(classify(" \n\t"), "empty")
+    equal(outcome.classify { status = "failed", class = "timeout" }, "failed")
+    equal(outcome.classify { status = "failed", class = "bad_response", error = "no JSON" }, "malformed")
+    equal(outcome.classify { status = "failed", class = "bad_response",
+        error = "the provider's content filter removed the answer (finish_reason content_filter)" }, "filtered")
+    equal(outcome.classify { status = "skipped" }, "not_asked")
+    equal(outcome.classify({ status = "succeeded", answer = "and so", completion_tokens = 500 }, 500), "truncated")
+    equal(outcome.classify({ status = "succeeded", answer = "I can't help", completion_tokens = 9 }, 9), "refusal")
+end
+
+function suite.expected_answers()
+    for _, case in ipairs {
+        { "4", "4", true }, { "The answer is 4.", "4", true }, { "2+2=4", "4", true }, { "14", "4", false },
+        { "It is PARIS, of course", "Paris", true }, { "Parisian", "Paris", false }, { "It is 4.0", 4, true },
+        { "1,004", 4, false }, { "1,004", 1004, true },
+        { "pi is 3.14159", { number = 3.1416, tolerance = 0.001 }, true },
+        { "Bonn", { "Berlin", "Bonn" }, true }, { "Rome", { one_of = { "Berlin", "Bonn" } }, false },
+        { "Paris!", { exact = "paris" }, true }, { "in Paris", { exact = "Paris" }, false },
+        { "year 1989", { pattern = "%f[%d]19%d%d" }, true },
+    } do
+        equal(outcome.correct(case[1], case[2]), case[3], case[1])
+    end
+    equal(outcome.correct("x", true), nil)
+    equal(outcome.correct("x", {}), nil)
+end
+
+local function alike(name, a, b)
+    return text[name](text.new(a), text.new(b))
+end
+
+function suite.similarity()
+    near(alike("jaccard", "the cat sat", "The cat ran."), 2 / 4, 1e-12)
+    near(alike("jaccard", "Straße ＡＢＣ", "STRASSE abc"), 1, 1e-12)
+    -- Lin 2004, section 3.1: "police killed the gunman" and "police kill the gunman" have 3 of 4 words in order.
+    near(alike("rouge_l", "police killed the gunman", "police kill the gunman"), 0.75, 1e-12)
+    near(alike("rouge_l", "police killed the gunman", "the gunman kill police"), 0.5, 1e-12)
+    near(alike("edit", "kitten", "sitting"), 1 - 3 / 7, 1e-12)
+    near(alike("edit", "天安门", "天安門"), 2 / 3, 1e-12)
+    near(alike("chrf", "abcdef", "abcdef"), 1, 1e-12)
+    near(alike("chrf", "aaa", "bbb"), 0, 1e-12)
+    near(alike("chrf", "ab", "ac"), (1 / 2 + 0) / 2, 1e-12)
+    equal(alike("jaccard", "", "?!"), nil)
+    for _, name in ipairs { "jaccard", "rouge_l", "edit", "chrf" } do
+        equal(alike(name, "one two three", "two four"), alike(name, "two four", "one two three"))
+    end
+end
+
+function suite.words()
+    equal(table.concat(text.words "Don't pay 1,000.50, e.g. now_then!", "|"), "don't|pay|1,000.50|e.g|now_then")
+    assert(#text.words "我在北京大学学习" >= 3)
+    equal(text.script(text.new "我在北京"), "Hani")
+    equal(text.script(text.new "что это"), "Cyrl")
+    equal(text.script(text.new "42"), nil)
+end
+
+-- The short way for ASCII cuts as ICU does: a letter beyond ASCII at the end makes it take the long one.
+function suite.both_ways_cut_alike()
+    local random = require("canvass.numbers").random(1, "words")
+    local marks = "abAB19 .,;'_ -!\n"
+    for _ = 1, 3000 do
+        local piece = {}
+        for i = 1, random(12) do
+            local at = random(#marks)
+            piece[i] = marks:sub(at, at)
+        end
+        local short = table.concat(piece)
+        local long = text.words(short .. " é")
+        long[#long] = nil
+        equal(table.concat(text.words(short), "|"), table.concat(long, "|"), short)
+    end
+end
+
+function suite.hostile_text_is_harmless()
+    equal(text.plain("a\27[31mb\nc"), "a\u{FFFD}[31mb c")
+    equal(text.plain("ab", 4), "ab  ")
+    equal(text.csv("=1+1"), "'=1+1")
+    assert(text.words("\xff\xfe broken")[1])
+    text.new(("\u{0301}"):rep(10000))
+end
+
+return suite
