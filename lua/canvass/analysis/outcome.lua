@@ -157,12 +157,11 @@ function outcome.correct(answer, expected)
     elseif type(expected.number) == "number" then
         return has_number(answer, expected.number, tonumber(expected.tolerance) or 0)
     end
+    local right
     for _, one in ipairs(expected.one_of or expected) do
-        if outcome.correct(answer, one) then
-            return true
-        end
+        right = right or outcome.correct(answer, one)
     end
-    return #(expected.one_of or expected) > 0 and false or nil
+    return right
 end
 
 -- What the store keeps as JSON text.
