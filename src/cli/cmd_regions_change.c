@@ -13,6 +13,7 @@
 #include "cli/output.h"
 #include "cli/table.h"
 #include "core/table_diff.h"
+#include "host/files.h"
 #include "host/overrides.h"
 #include "script/table_file.h"
 #include "store/store.h"

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/defs.h"
 #include "base/log.h"
@@ -11,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/log_options.h"
 #include "cli/output.h"
+#include "host/files.h"
 #include "net/loop.h"
 #include "script/fleet_file.h"
 #include "sim/fleet_server.h"
@@ -33,31 +33,13 @@ static bool may_overwrite(const char *path, struct err *err)
                            "another one with --table, or remove it", path);
 }
 
-/* Whole or not at all: whoever reads the file never sees half of it. */
-static bool write_file(const char *path, struct str text, struct err *err)
-{
-    char *temporary = mem_printf("%s.tmp-%ld", path, (long)getpid());
-    FILE *f = fopen(temporary, "w");
-    bool ok = f && fwrite(text.ptr, 1, text.len, f) == text.len;
-    if (f && fclose(f) != 0)
-        ok = false;
-    ok = ok && rename(temporary, path) == 0;
-    if (!ok) {
-        err_set(err, ERR_SYSTEM, "%s (%s): name a file that can be written", strerror(errno), path);
-        if (f)
-            unlink(temporary);
-    }
-    free(temporary);
-    return ok;
-}
-
 static bool write_table(const struct fleet_server *server, const char *path, struct err *err)
 {
     struct buf text;
     buf_init(&text, TABLE_BYTES);
     buf_adds(&text, marker);
     fleet_server_table(server, &text);
-    bool ok = write_file(path, buf_str(&text), err);
+    bool ok = file_replace(path, buf_str(&text).ptr, err);
     buf_done(&text);
     return ok;
 }
@@ -66,7 +48,7 @@ static bool write_port(const struct fleet_server *server, const char *path, stru
 {
     char text[16];
     snprintf(text, sizeof text, "%u\n", fleet_server_port(server));
-    return write_file(path, str_from(text), err);
+    return file_replace(path, text, err);
 }
 
 /* A function `answers` that fails is replaced by the built-in texts: whoever wrote it must hear of it, once. */

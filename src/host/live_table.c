@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "core/table_diff.h"
+#include "host/files.h"
 #include "host/overrides.h"
 #include "net/loop.h"
 #include "script/table_file.h"

@@ -23,9 +23,4 @@ char *overrides_text(const struct cJSON *doc);
 void overrides_pause(struct cJSON *doc, const char *kind, const char *name, const char *author, const char *reason);
 void overrides_resume(struct cJSON *doc, const char *kind, const char *name);
 
-/* Whole or not at all; an empty text removes the file. */
-bool file_replace(const char *path, const char *text, struct err *err);
-/* The whole file, for free(); "" when there is none. NULL on error. */
-char *file_text(const char *path, struct err *err);
-
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "host/files.h"
 #include "host/overrides.h"
 #include "host/row.h"
 #include "script/table_file.h"

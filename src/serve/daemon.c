@@ -1,7 +1,5 @@
 #include "serve/daemon.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +11,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/timeutil.h"
+#include "host/files.h"
 #include "host/logging.h"
 #include "serve/internal.h"
 
@@ -61,7 +60,8 @@ static void signalled(void *ctx, int signum)
     d->draining = true;
     notify("STOPPING=1");
     log_event(LOG_INFO, "ending: nothing new is sent, what is in flight is waited for; a second signal does not wait. "
-              "The next start goes on with all jobs", LOG_I("in_flight", engine_in_flight(session_engine(d->session), NULL)));
+              "The next start goes on with all jobs",
+              LOG_I("in_flight", engine_in_flight(session_engine(d->session), NULL)));
     engine_drain(session_engine(d->session));
 }
 
@@ -108,12 +108,9 @@ static void store_locked(void *ctx, int64_t since_us)
 
 static bool write_port(const struct daemon *d, struct err *err)
 {
-    const char *path = d->options->port_file;
-    FILE *f = path ? fopen(path, "w") : NULL;
-    bool ok = !path || (f && fprintf(f, "%u\n", http_server_port(d->http)) > 0);
-    if (f && fclose(f) != 0)
-        ok = false;
-    return ok || err_set(err, ERR_SYSTEM, "%s (%s): name a file that can be written", strerror(errno), path);
+    char text[16];
+    snprintf(text, sizeof text, "%u\n", http_server_port(d->http));
+    return !d->options->port_file || file_replace(d->options->port_file, text, err);
 }
 
 static bool listen_on(struct daemon *d, struct err *err)
@@ -148,8 +145,8 @@ static bool begin(struct daemon *d, struct region_table *table, struct err *err)
     const struct daemon_options *o = d->options;
     struct session_options options = {
         .db = o->db, .ca_file = o->ca_file, .at_once = o->at_once,
-        .watcher = {.ctx = d, .accepted = run_accepted, .started = run_started, .refused = run_refused, .ended = run_ended, .event = observe,
-                    .control = run_control, .store_failed = store_failed, .store_locked = store_locked},
+        .watcher = {.ctx = d, .accepted = run_accepted, .started = run_started, .refused = run_refused,
+                    .ended = run_ended, .event = observe, .control = run_control, .store_failed = store_failed, .store_locked = store_locked},
     };
     d->session = session_new(table, &options, err);
     if (!d->session)

@@ -150,7 +150,8 @@ void run_ended(void *ctx, struct session_job *job);
 void run_control(void *ctx, struct session_job *job, const char *action, const char *author, const char *reason);
 
 void regions_changed(void *ctx);          /* api_regions.c: tells the events */
-const char *author_of(const char *author);
+const char *author_of(const char *author); /* api_jobs.c: who it is if nobody said */
+bool accepts(struct request *q);          /* false: the server is ending, and it was answered */
 
 /* ---- resources ---- */
 void web_index(struct request *q);

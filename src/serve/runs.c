@@ -126,7 +126,8 @@ void run_take(struct daemon *d, const char *job_id, const struct execution_filte
     struct job_summary job;
     const char *bind[] = {job_id};
     bool found = reader && reader_job(reader, job_id, &job, &err) &&
-                 reader_sql(reader, "SELECT created_at, state = 'paused' FROM jobs WHERE id = ?1", bind, 1, 0, take_created, r, &err);
+                 reader_sql(reader, "SELECT created_at, state = 'paused' FROM jobs WHERE id = ?1", bind, 1, 0,
+                            take_created, r, &err);
     if (found)
         r->kept = kept_load(reader, job_id, &o, &r->again, &err);
     if (!r->kept) {

@@ -172,8 +172,8 @@ static bool insert_job(struct db *db, const struct plan *plan, int64_t number, c
     struct stmt *st = db_prepare(db,
                                  "INSERT INTO jobs(id, name, number, state, policy, created_at, timeout_s, revision,"
                                  " submitted_by, first_row, planned, width, owner, owner_pid, owner_start, owner_boot,"
-                                 " spec, submission_key, submitted, control_from) VALUES (?1, ?2, ?3, 'queued', ?4, ?5, ?6, ?7, ?8,"
-                                 " ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
+                                 " spec, submission_key, submitted, control_from) VALUES (?1, ?2, ?3, 'queued',"
+                                 " ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"
                                  " (SELECT coalesce(max(id), 0) FROM control_log))",
                                  err);
     if (!st)

@@ -424,8 +424,8 @@ static void ask(struct store *s, const struct task *task)
 void store_accept(struct store *s, const struct plan *plan, const struct submission *by,
                   void (*done)(void *ctx, const struct accepted *a, const struct err *error), void *ctx)
 {
-    ask(s, &(struct task){.plan = plan, .revision = plan->table->revision, .author = mem_strdup(by->author), .key = mem_strdup(by->key),
-                          .key_of = mem_strdup(by->key_of), .accepted = done, .ctx = ctx});
+    ask(s, &(struct task){.plan = plan, .revision = plan->table->revision, .author = mem_strdup(by->author),
+                          .key = mem_strdup(by->key), .key_of = mem_strdup(by->key_of), .accepted = done, .ctx = ctx});
 }
 
 void store_take(struct store *s, const struct take *take,
