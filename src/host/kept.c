@@ -212,11 +212,21 @@ static bool read_all(struct kept *k, struct reader *reader, const char *job_id, 
 
 /* ---- making it again ---- */
 
+static bool holds_all(const struct region_table *t, const struct kept *k)
+{
+    for (size_t i = 0; i < k->cell_count; i++) {
+        int region = region_table_region(t, k->cells[i].region);
+        if (region == NO_INDEX || !region_table_endpoint(t, region, k->cells[i].model))
+            return false;
+    }
+    return true;
+}
+
 /* A reference for the caller. */
 static struct region_table *make_table(struct kept *k, struct reader *reader, const struct kept_options *o,
                                        struct err *err)
 {
-    if (o->table)
+    if (o->table && (!o->plan_only || holds_all(o->table, k)))
         return region_table_ref(o->table);
     k->table = table_read(reader, k->revision, err);
     if (!k->table ||

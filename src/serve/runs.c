@@ -121,7 +121,8 @@ void run_take(struct daemon *d, const char *job_id, const struct execution_filte
 {
     struct err err = {0};
     struct run *r = run_new(d, author, call);
-    struct kept_options o = {.limits = d->options->limits, .plan_only = true};
+    struct kept_options o = {
+        .limits = d->options->limits, .table = session_table(d->session), .plan_only = true};
     struct reader *reader = reader_of(d, &err);
     struct job_summary job;
     const char *bind[] = {job_id};

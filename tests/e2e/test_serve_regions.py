@@ -1,4 +1,5 @@
 """The region table is changed while jobs run: by file, signal and API, all by one path."""
+import os
 import random
 import signal
 import threading
@@ -243,41 +244,65 @@ def test_a_job_is_paused_and_goes_on(daemon, upstream, canvass):  # noqa: F811
     assert d.post(f"/api/v1/jobs/{d.submit(script='study.lua')}/pause").status in (200, 409)
 
 
-def test_many_edits_while_a_job_runs(daemon, server, canvass):  # noqa: F811
-    """A third of them wrong: no request is lost or repeated, and no limit is passed."""
-    upstream = Upstream(server, takes=0.002)
-    most = 4
-    d = daemon(regions_of(upstream, us=dict(slots=most), eu=dict(slots=most)), jobs={"study.lua": job(400, policy="free")})
-    job_id = d.submit(script="study.lua")
-    random_ = random.Random(7)
-    edits = {"made": 0, "refused": 0}
-    while d.job(job_id)["state"] == "running":
-        slots = random_.randint(1, most)
-        kind = random_.randrange(6)
-        if kind < 2:
-            reply = d.request("PUT", "/api/v1/regions", {"source": random_.choice(["return {", "return { regions = {} }",
-                              regions_of(upstream, us=dict(slot=slots))])})
-            assert reply.status == 422
-            edits["refused"] += 1
-            continue
-        if kind == 2:
-            reply = d.request("PUT", "/api/v1/regions", {"source": regions_of(
-                upstream, us=dict(slots=slots), eu=dict(slots=most - slots + 1))})
-        elif kind == 3:
-            reply = d.request("PATCH", "/api/v1/endpoints/us/m", {"slots": slots})
-        elif kind == 4:
-            d.post("/api/v1/endpoints/eu/org/m/pause", {"reason": "a moment"})
-            reply = d.post("/api/v1/endpoints/eu/org/m/resume")
-        else:
-            reply = d.post("/api/v1/regions/rollback", {"revision": random_.randint(1, revision(d))})
-        assert reply.status == 200, reply
-        edits["made"] += 1
+def edit_by_any_way(d, canvass, upstream, random_, most):
+    """True: it was to be taken, and was; False: it was to be refused, and was."""
+    path, slots = canvass.folder / "regions.lua", random_.randint(1, most)
+    good = regions_of(upstream, us=dict(slots=slots), eu=dict(slots=most - slots + 1))
+    bad = random_.choice(["return {", "return { regions = {} }", regions_of(upstream, us=dict(slot=slots))])
+    way = random_.randrange(10)
+    if way == 0:
+        assert d.request("PUT", "/api/v1/regions", {"source": bad}).status == 422
+    elif way == 1:
+        assert d.request("PATCH", "/api/v1/endpoints/us/m", {"slots": 0}).status == 422
+    elif way == 2:
+        bad_file = canvass.folder / "bad.lua"
+        bad_file.write_text(bad)
+        assert canvass("regions", "apply", bad_file, "--regions", path).status == 2
+    elif way == 3:
+        assert d.request("PUT", "/api/v1/regions", {"source": good, "reason": "by hand"}).status == 200
+    elif way == 4:
+        assert d.request("PATCH", "/api/v1/endpoints/us/m", {"slots": slots}).status == 200
+    elif way == 5:
+        assert d.post("/api/v1/endpoints/eu/org/m/pause", {"reason": "a moment"}).status == 200
+        assert d.post("/api/v1/endpoints/eu/org/m/resume").status == 200
+    elif way == 6:
+        assert d.post("/api/v1/regions/rollback", {"revision": random_.randint(1, revision(d))}).status == 200
         d.post("/api/v1/endpoints/eu/org/m/resume")  # whatever was rolled back to
+    elif way == 7:
+        path.write_text(good)
+        d.process.signal(signal.SIGHUP)
+    elif way == 8:
+        verb = random_.choice(["pause", "resume"])
+        assert canvass("regions", verb, "us", "--regions", path).status == 0
+        assert canvass("regions", "resume", "us", "--regions", path).status == 0
+        d.process.signal(signal.SIGHUP)
+    else:
+        path.write_text(good)  # and it is seen, or replaced before anybody looks
+    return way > 2
+
+
+def test_many_edits_while_a_job_runs(daemon, server, canvass):  # noqa: F811
+    """A third of them wrong, by file, signal, command and API: no request is lost or repeated, and no limit is passed.
+
+    CANVASS_EDITS asks for more of them than fit into a run of all tests."""
+    wanted, most = int(os.environ.get("CANVASS_EDITS", "60")), 4
+    upstream = Upstream(server, takes=0.01)
+    source = regions_of(upstream, us=dict(slots=most), eu=dict(slots=most))
+    d = daemon(source, jobs={"study.lua": job(8 * wanted, policy="free")})
+    job_id = d.submit(script="study.lua")
+    random_, made = random.Random(7), {True: 0, False: 0}
+    while d.job(job_id)["state"] == "running":
+        made[edit_by_any_way(d, canvass, upstream, random_, most)] += 1
+        if sum(made.values()) >= wanted:
+            (canvass.folder / "regions.lua").write_text(source)
+            d.process.signal(signal.SIGHUP)
+            d.wait_for(job_id)
     done = d.job(job_id)
-    assert done["executions"]["succeeded"] == 800, done
-    assert len(upstream.seen) == 800 and len(set(upstream.seen)) == 800
+    print(made, "edits,", revision(d), "revisions")
+    assert done["executions"]["succeeded"] == 16 * wanted, done
+    assert len(upstream.seen) == 16 * wanted and len(set(upstream.seen)) == 16 * wanted
     assert max(upstream.most.values()) <= most
-    assert edits["made"] > 10 and edits["refused"] > 3
+    assert made[True] > wanted / 4 and made[False] > wanted / 10, made
     used = canvass.rows("SELECT DISTINCT revision FROM executions")
     known = canvass.rows("SELECT revision FROM region_revisions")
     assert len(used) > 3 and {u["revision"] for u in used} <= {k["revision"] for k in known}
