@@ -3,6 +3,7 @@
 # make test        unit tests, fuzz inputs and black-box tests (MODE=asan: under sanitizers)
 # make fuzz        looks for new inputs that break a promise: FUZZ_TIME=60 seconds for each target, FUZZ_RUNS=N
 #                  instead, FUZZ_TARGETS="json url" for some of them; then random worlds for as long
+# make simulate   counts false alarms and what is found of planted differences
 # make lint bench install clean; V=1 shows the commands
 
 MODE   ?= release
@@ -107,6 +108,10 @@ fuzz:
 	$(Q)$(MAKE) --no-print-directory fault-search
 	build/tests/search/fault_search --for $(or $(FUZZ_TIME),60)
 
+# How often the comparison of regions is right, over thousands of jobs whose truth is known: a few minutes.
+simulate: $(OUT)/tests/unit/test_analysis
+	$< simulate
+
 lint:
 	scripts/check-layers
 	@set -e; for h in src/*/*.h; do $(CC) $(ALL_CFLAGS) -Werror -fsyntax-only -x c $$h; done
@@ -122,5 +127,5 @@ clean:
 	rm -rf build
 
 -include $(OBJ:.o=.d) $(TESTBIN:%=%.d) $(FUZZBIN:%=%.d) $(SEARCH:%.c=$(OUT)/%.d)
-.PHONY: all unit-tests fault-search test fuzz fuzz-targets lint bench install clean
+.PHONY: all simulate unit-tests fault-search test fuzz fuzz-targets lint bench install clean
 .SECONDARY:

@@ -1,4 +1,4 @@
-/* numbers.h -- the C module canvass.numbers for the analysis: a seeded generator and permutation tests. Private to script/. */
+/* numbers.h -- the C module canvass.numbers: a seeded generator and permutation tests. Private to script/. */
 #ifndef SCRIPT_NUMBERS_H
 #define SCRIPT_NUMBERS_H
 

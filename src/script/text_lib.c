@@ -238,7 +238,7 @@ static int length(lua_State *L)
     return 1;
 }
 
-/* The script that most letters at the beginning are of, by its ISO 15924 code: Latn, Hani, Cyrl ...; nil without letters. */
+/* The script that most letters at the beginning are of, by its ISO 15924 code: Latn, Hani ...; nil without letters. */
 static int script_of_text(lua_State *L)
 {
     enum { LOOKED_AT = 200, CODES = USCRIPT_CODE_LIMIT };

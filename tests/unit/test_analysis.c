@@ -44,10 +44,14 @@ static void run_suite(void **state)
 
 #define SUITE(name) {name, run_suite, NULL, NULL, name}
 
-int main(void)
+/* With the name of a suite: that one, which may print and take its time. */
+int main(int argc, char **argv)
 {
+    const struct CMUnitTest named[] = {SUITE(argv[1])};
+    if (argc > 1)
+        return cmocka_run_group_tests(named, NULL, NULL);
     const struct CMUnitTest all[] = {
-        SUITE("test_statistics"), SUITE("test_answers"),
+        SUITE("test_statistics"), SUITE("test_answers"), SUITE("test_comparison"),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

@@ -1,0 +1,277 @@
+-- The comparison: do the answers differ by region? Fed row by row in the order of the plan, it keeps the texts of one
+-- question only, and numbers of all.
+--
+--   local a = analysis.new(seed)
+--   a:add("job", row) a:add("question", row) ... a:add("execution", row) ...
+--   a:finish() -> the report, as `canvass report --json` prints it
+
+local compare = require "canvass.analysis.compare"
+local contaminants = require "canvass.analysis.contaminants"
+local json = require "json"
+local outcome = require "canvass.analysis.outcome"
+local resample = require "canvass.analysis.resample"
+local settings = require "canvass.analysis.settings"
+local text = require "canvass.text"
+local verdict = require "canvass.analysis.verdict"
+
+local analysis = {}
+local methods = {}
+local kinds = { "refusal", "answer", "similarity", "length", "missing" }
+
+function analysis.new(seed)
+    return setmetatable({
+        seed = seed, source = resample.source(seed), job = {}, questions = {}, question_order = {},
+        regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
+        success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
+        contaminants = contaminants.new(), not_computed = {}, left_out = 0, repeats = 0,
+    }, { __index = methods })
+end
+
+local function place(index, order, name)
+    if not index[name] then
+        order[#order + 1] = name
+        index[name] = #order
+    end
+    return index[name]
+end
+
+function methods:add(what, row)
+    if what == "job" then
+        self.job = row
+        local spec = outcome.decode(row.spec)
+        local parameters = type(spec) == "table" and type(spec.parameters) == "table" and spec.parameters or {}
+        self.max_tokens = tonumber(parameters.max_tokens)
+    elseif what == "question" then
+        local metadata = outcome.decode(row.metadata)
+        self.questions[row.id] = {
+            id = row.id, expected = outcome.decode(row.expected),
+            group = type(metadata) == "table" and metadata.group and tostring(metadata.group) or nil,
+        }
+        self.question_order[#self.question_order + 1] = row.id
+    else
+        self:execution(row)
+    end
+end
+
+local function new_cell(question, model, region)
+    return { question_id = question, model_id = model, region = region, planned = 0, succeeded = 0, refused = 0,
+             empty = 0, failed = 0, filtered = 0, truncated = 0, malformed = 0, not_asked = 0, letters = {} }
+end
+
+local counted = { refusal = "refused", empty = "empty", filtered = "filtered", truncated = "truncated",
+                  malformed = "malformed", failed = "failed", not_asked = "not_asked" }
+
+function methods:execution(row)
+    if row.question_id ~= self.current then
+        self:end_question()
+        self.current, self.by_model = row.question_id, {}
+    end
+    local region = place(self.regions, self.region_order, row.region)
+    place(self.models, self.model_order, row.model_id)
+    local model = self.by_model[row.model_id] or { cells = {}, items = {} }
+    self.by_model[row.model_id] = model
+    local cell = model.cells[region]
+    if not cell then
+        cell = new_cell(row.question_id, row.model_id, row.region)
+        model.cells[region] = cell
+        self.cells[#self.cells + 1] = cell
+    end
+    local what, phrase = outcome.classify(row, self.max_tokens)
+    cell.planned = cell.planned + 1
+    cell.succeeded = cell.succeeded + (row.status == "succeeded" and 1 or 0)
+    if counted[what] then
+        cell[counted[what]] = cell[counted[what]] + 1
+    end
+    cell.phrase = cell.phrase or phrase
+    local letter = outcome.letters[what]
+    cell.letters[letter] = (cell.letters[letter] or 0) + 1
+    local success = self.success[row.region] or { planned = 0, succeeded = 0, answered = 0 }
+    self.success[row.region] = success
+    success.planned = success.planned + 1
+    success.succeeded = success.succeeded + (row.status == "succeeded" and 1 or 0)
+    success.answered = success.answered + ((what == "answer" or what == "truncated") and 1 or 0)
+    local item = { region = region, what = what }
+    if what == "answer" or what == "truncated" then
+        item.text = row.answer
+    end
+    model.items[#model.items + 1] = item
+    self.contaminants:execution(row, what)
+end
+
+-- ---- the end of a question ----
+
+local function stratum_of(question)
+    return { groups = {}, values = {}, question = question.id, group = question.group }
+end
+
+local function put(stratum, region, value)
+    stratum.groups[#stratum.groups + 1] = region
+    stratum.values[#stratum.values + 1] = value
+end
+
+-- All pairs' distances, and how alike they are within and between regions.
+function methods:likeness_of(items, question)
+    local texts, groups, per_region = {}, {}, {}
+    local most = math.max(1, settings.texts // math.max(1, #self.region_order))
+    for _, item in ipairs(items) do
+        per_region[item.region] = (per_region[item.region] or 0) + 1
+        if per_region[item.region] > most then
+            self.left_out = self.left_out + 1
+        else
+            texts[#texts + 1], groups[#groups + 1] = item, item.region
+        end
+    end
+    local sum, distances = self.likeness, {}
+    for i = 1, #texts do
+        for k = i + 1, #texts do
+            local a, b = texts[i], texts[k]
+            local alike = text.jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
+            local same = a.correct ~= nil and a.correct == b.correct or alike >= settings.same_answer
+            distances[#distances + 1] = 1 - alike
+            if groups[i] == groups[k] then
+                sum.within, sum.n_within = sum.within + alike, sum.n_within + 1
+                sum.same_within = sum.same_within + (same and 1 or 0)
+            else
+                sum.between, sum.n_between = sum.between + alike, sum.n_between + 1
+                sum.same = sum.same + (same and 1 or 0)
+            end
+        end
+    end
+    return { groups = groups, distances = distances, question = question.id, group = question.group }
+end
+
+function methods:end_question()
+    if not self.current then
+        return
+    end
+    local question = self.questions[self.current] or { id = self.current }
+    for _, model_id in ipairs(self.model_order) do
+        local model = self.by_model[model_id]
+        if model then
+            self:end_model(question, model_id, model)
+        end
+    end
+    self.current = nil
+end
+
+function methods:end_model(question, model_id, model)
+    local strata = { refusal = stratum_of(question), answer = stratum_of(question), length = stratum_of(question),
+                     missing = stratum_of(question) }
+    local answers, sizes = {}, {}
+    for _, item in ipairs(model.items) do
+        local what = item.what
+        if what ~= "not_asked" then
+            local lost = what == "failed" or what == "malformed" or what == "filtered"
+            put(strata.missing, item.region, lost and 1 or 0)
+            if not lost then
+                put(strata.refusal, item.region, what == "refusal" and 1 or 0)
+            end
+        end
+        if item.text then
+            item.words = text.new(item.text:sub(1, 1 << 20))
+            item.correct = outcome.correct(item.text, question.expected)
+            local cell = model.cells[item.region]
+            cell.script = cell.script or text.script(item.words)
+            cell.words = (cell.words or 0) + #item.words
+            cell.texts = (cell.texts or 0) + 1
+            if item.correct ~= nil then
+                cell.correct = (cell.correct or 0) + (item.correct and 1 or 0)
+                put(strata.answer, item.region, item.correct and 1 or 0)
+            end
+            put(strata.length, item.region, #item.words)
+            answers[#answers + 1] = item
+        end
+        sizes[item.region] = (sizes[item.region] or 0) + 1
+        self.repeats = math.max(self.repeats, sizes[item.region])
+    end
+    strata.similarity = self:likeness_of(answers, question)
+    for _, kind in ipairs(kinds) do
+        local stratum = strata[kind]
+        local pooled = self.pooled[model_id .. "\0" .. kind] or {}
+        self.pooled[model_id .. "\0" .. kind] = pooled
+        if #stratum.groups > 1 then
+            pooled[#pooled + 1] = stratum
+        end
+        -- One answer in each region says nothing of chance; the questions together do.
+        if compare.repeats(stratum) then
+            self:compare(kind, question.id, model_id, { stratum })
+        end
+    end
+end
+
+function methods:compare(kind, question_id, model_id, strata)
+    local name = kind .. "/" .. model_id .. "/" .. (question_id or "")
+    local p, how = compare.p(kind, strata, #self.region_order, self.source(name))
+    if not p then
+        self.not_computed[how] = (self.not_computed[how] or 0) + 1
+        return
+    end
+    self.comparisons[#self.comparisons + 1] = {
+        kind = kind, question_id = question_id, model_id = model_id, strata = strata, name = name, p = p, test = how,
+        regions = #self.region_order,
+    }
+end
+
+-- ---- the end ----
+
+function methods:finish()
+    self:end_question()
+    for _, model_id in ipairs(self.model_order) do
+        for _, kind in ipairs(kinds) do
+            local strata = self.pooled[model_id .. "\0" .. kind]
+            if #strata > 1 or (#strata == 1 and not compare.repeats(strata[1])) then
+                self:compare(kind, nil, model_id, strata)
+            end
+        end
+    end
+    compare.adjust(self.comparisons)
+    local found, told = {}, {}
+    for _, c in ipairs(self.comparisons) do
+        if c.p_adjusted <= settings.alpha then
+            compare.explain(c, self.source)
+            if compare.is_finding(c) then
+                found[#found + 1] = c
+                told[c.kind .. "\0" .. c.model_id] = told[c.kind .. "\0" .. c.model_id] or c.question_id
+            end
+        end
+    end
+    local findings = {}
+    for _, c in ipairs(found) do
+        -- What is known of single questions is not said once more of all together.
+        if c.question_id or not told[c.kind .. "\0" .. c.model_id] then
+            findings[#findings + 1] = verdict.finding(c, self)
+        end
+    end
+    table.sort(findings, function(a, b)
+        if a.p_adjusted ~= b.p_adjusted then
+            return a.p_adjusted < b.p_adjusted
+        end
+        return a.text < b.text
+    end)
+    return self:report(findings)
+end
+
+function methods:report(findings)
+    local not_computed = json.array {}
+    for why, n in pairs(self.not_computed) do
+        not_computed[#not_computed + 1] = { reason = why, comparisons = n }
+    end
+    table.sort(not_computed, function(a, b) return a.reason < b.reason end)
+    for _, cell in ipairs(self.cells) do
+        cell.mean_words = cell.words and cell.words / cell.texts or nil
+        cell.words = nil
+        cell.texts = nil
+    end
+    local notes = self.contaminants:list(self)
+    local power = verdict.power(self)
+    return {
+        job_id = self.job.id, verdict = verdict.words(self, findings, power), findings = json.array(findings),
+        cells = json.array(self.cells), success = self.success, contaminants = json.array(notes),
+        agreement = verdict.agreement(self), power = power, not_computed = not_computed,
+        comparisons = #self.comparisons, regions = json.array(self.region_order), models = json.array(self.model_order),
+        questions = json.array(self.question_order), revision = self.job.revision, repeats = self.repeats,
+        method = verdict.method(self), seed = self.seed,
+    }
+end
+
+return analysis

@@ -1,0 +1,115 @@
+-- What could make answers differ other than the region: told beside the result, never corrected for.
+
+local tests = require "canvass.analysis.tests"
+
+local contaminants = {}
+local methods = {}
+
+function contaminants.new()
+    return setmetatable({ retried = 0, reasked = 0, wrong_region = 0, wrong_model = 0, cold = {}, answered = {},
+                          revisions = {}, skews = {}, group = {}, order = {} }, { __index = methods })
+end
+
+function methods:execution(row, what)
+    self.retried = self.retried + ((row.attempts or 0) > 1 and 1 or 0)
+    self.reasked = self.reasked + ((row.posts or 0) > 1 and 1 or 0)
+    if row.class == "wrong_region" or row.class == "wrong_model" then
+        self[row.class] = self[row.class] + 1
+    end
+    if row.revision then
+        self.revisions[row.revision] = (self.revisions[row.revision] or 0) + 1
+    end
+    if row.status == "succeeded" then
+        self.answered[row.region] = (self.answered[row.region] or 0) + 1
+        self.cold[row.region] = (self.cold[row.region] or 0) + ((row.cold or 0) ~= 0 and 1 or 0)
+        local order = self.order[row.model_id] or {}
+        self.order[row.model_id] = order
+        order[#order + 1] = row.started_at and { row.started_at, what == "refusal" and 1 or 0 } or nil
+    end
+    if row.started_at then
+        self:skew(row)
+    end
+end
+
+-- Rows come question by question, so one question's pairs are open at a time.
+function methods:skew(row)
+    if row.question_id ~= self.question then
+        self:end_question()
+        self.question = row.question_id
+    end
+    local key = row.model_id .. "\0" .. (row.sample or 1)
+    local pair = self.group[key]
+    if pair then
+        pair[1], pair[2] = math.min(pair[1], row.started_at), math.max(pair[2], row.started_at)
+        pair[3] = true
+    else
+        self.group[key] = { row.started_at, row.started_at, false }
+    end
+end
+
+function methods:end_question()
+    for _, pair in pairs(self.group) do
+        if pair[3] then
+            self.skews[#self.skews + 1] = pair[2] - pair[1]
+        end
+    end
+    self.group = {}
+end
+
+-- Does refusing depend on when it was asked: the first half of a model's answers against the second.
+local function order_effect(list)
+    table.sort(list, function(a, b) return a[1] < b[1] end)
+    local yes, count = { 0, 0 }, { 0, 0 }
+    for i, pair in ipairs(list) do
+        local half = i <= #list // 2 and 1 or 2
+        yes[half], count[half] = yes[half] + pair[2], count[half] + 1
+    end
+    local p = tests.exact(yes, count)
+    return p, yes, count
+end
+
+function methods:list(a)
+    local list = {}
+    local function say(kind, count, format, ...)
+        list[#list + 1] = { kind = kind, count = count, text = format:format(...) }
+    end
+    self:end_question()
+    for _, kind in ipairs { "retried", "reasked", "wrong_region", "wrong_model" } do
+        local texts = { retried = "%d executions took more than one attempt",
+                        reasked = "%d executions were POSTed more than once",
+                        wrong_region = "%d were answered by another region than asked, and do not count",
+                        wrong_model = "%d were answered by another model than asked, and do not count" }
+        if self[kind] > 0 then
+            say(kind, self[kind], texts[kind], self[kind])
+        end
+    end
+    for _, region in ipairs(a.region_order) do
+        local cold, n = self.cold[region] or 0, self.answered[region] or 0
+        if cold > 0 then
+            say("cold", cold, "%d of %d answers of %s came from a cold start", cold, n, region)
+        end
+    end
+    local revisions = 0
+    for _ in pairs(self.revisions) do
+        revisions = revisions + 1
+    end
+    if revisions > 1 then
+        say("revisions", revisions, "the answers were given under %d revisions of the region table", revisions)
+    end
+    table.sort(self.skews)
+    local n = #self.skews
+    if n > 0 then
+        say("time_skew", n, "regions were asked the same within %.1f s (median) and %.1f s (at most)",
+            self.skews[(n + 1) // 2], self.skews[n])
+    end
+    for _, model in ipairs(a.model_order) do
+        local p, yes, count = order_effect(self.order[model] or {})
+        if p and p < 0.01 then
+            say("order", yes[1] + yes[2], "%s refused %d of its first %d answers and %d of the last %d (p = %.2g): " ..
+                "when it was asked may matter", model, yes[1], count[1], yes[2], count[2], p)
+        end
+    end
+    return list
+end
+
+return contaminants

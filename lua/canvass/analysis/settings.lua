@@ -1,0 +1,19 @@
+-- The numbers that the comparison is judged by.
+
+return {
+    alpha = 0.05,          -- of all comparisons of a report together
+    power = 0.8,           -- for "would have shown a difference of"
+    relevant = {           -- an effect must be so large to be a finding, however small its p
+        refusal = 0.1, answer = 0.1, missing = 0.1, -- difference of shares
+        similarity = 0.02, -- alike within a region less alike between regions
+        length = 0.1,      -- share of the length elsewhere
+    },
+    same_answer = 0.5,     -- two answers agree from this share of common words on
+    agreement = 0.8,       -- "the same" is said from this agreement on
+    missing = 0.2,         -- no verdict of "no difference" when more than this share is missing
+    detect = 0.3,          -- nor when a difference in refusals of this size could not have been seen
+    draws = 9999,          -- of a permutation test
+    stop = 20,             -- it ends after so many draws that are as extreme
+    bootstrap = 999,       -- samples drawn again for an interval
+    texts = 60,            -- of one question and model whose likeness is compared; more are left out, and it is said
+}

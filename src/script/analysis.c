@@ -1,0 +1,134 @@
+#include "script/analysis.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "script/sandbox.h"
+
+struct analysis {
+    struct script *script; /* the report is the one value on its stack */
+};
+
+struct addition {
+    const char *what;
+    int count;
+    const struct analysis_value *values;
+};
+
+/* module seed -> report */
+static int make(lua_State *L)
+{
+    lua_getfield(L, 1, "new");
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
+struct analysis *analysis_new(const struct script_limits *limits, int64_t seed, struct err *err)
+{
+    struct analysis *a = mem_zalloc(sizeof *a);
+    a->script = script_new(&(struct script_options){.limits = limits});
+    lua_State *L = script_state(a->script);
+    bool ok = script_run(a->script, "report", STR("return require('canvass.report')"), err);
+    if (ok) {
+        lua_pushcfunction(L, make);
+        lua_insert(L, -2);
+        lua_pushinteger(L, seed);
+        ok = script_call(a->script, 2, 1, err);
+    }
+    if (ok)
+        return a;
+    analysis_free(a);
+    return NULL;
+}
+
+void analysis_free(struct analysis *a)
+{
+    if (!a)
+        return;
+    script_free(a->script);
+    free(a);
+}
+
+static void push_value(lua_State *L, const struct analysis_value *v)
+{
+    switch (v->type) {
+    case ANALYSIS_NULL:
+        lua_pushnil(L);
+        break;
+    case ANALYSIS_INTEGER:
+        lua_pushinteger(L, v->integer);
+        break;
+    case ANALYSIS_REAL:
+        lua_pushnumber(L, v->real);
+        break;
+    case ANALYSIS_TEXT:
+        lua_pushlstring(L, v->text.ptr, v->text.len);
+        break;
+    }
+}
+
+/* report addition -> */
+static int add(lua_State *L)
+{
+    const struct addition *row = lua_touserdata(L, 2);
+    lua_getfield(L, 1, "add");
+    lua_pushvalue(L, 1);
+    lua_pushstring(L, row->what);
+    lua_createtable(L, 0, row->count);
+    for (int i = 0; i < row->count; i++) {
+        push_value(L, &row->values[i]);
+        lua_setfield(L, -2, row->values[i].name);
+    }
+    lua_call(L, 3, 0);
+    return 0;
+}
+
+bool analysis_add(struct analysis *a, const char *what, int count, const struct analysis_value *values,
+                  struct err *err)
+{
+    struct addition row = {what, count, values};
+    lua_State *L = script_state(a->script);
+    lua_pushcfunction(L, add);
+    lua_pushvalue(L, -2);
+    lua_pushlightuserdata(L, &row);
+    return script_call(a->script, 2, 0, err);
+}
+
+struct wish {
+    const char *form;
+    size_t columns;
+};
+
+/* report wish -> text, or a table for JSON */
+static int render(lua_State *L)
+{
+    const struct wish *w = lua_touserdata(L, 2);
+    lua_getfield(L, 1, "render");
+    lua_pushvalue(L, 1);
+    lua_pushstring(L, w->form);
+    lua_pushinteger(L, (lua_Integer)w->columns);
+    lua_call(L, 3, 1);
+    return 1;
+}
+
+bool analysis_report(struct analysis *a, const char *form, size_t columns, struct buf *out, struct err *err)
+{
+    struct wish w = {form, columns};
+    lua_State *L = script_state(a->script);
+    lua_pushcfunction(L, render);
+    lua_pushvalue(L, -2);
+    lua_pushlightuserdata(L, &w);
+    if (!script_call(a->script, 2, 1, err))
+        return false;
+    bool ok;
+    if (lua_type(L, -1) == LUA_TSTRING) {
+        struct str text = script_str(L, -1);
+        ok = buf_add(out, text.ptr, text.len) ||
+             err_set(err, ERR_SCRIPT, "the report is too long (%zu bytes): ask for --csv or --json", text.len);
+    } else {
+        ok = script_add_json(a->script, -1, out, err);
+    }
+    lua_pop(L, 1);
+    return ok;
+}

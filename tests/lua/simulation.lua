@@ -1,0 +1,36 @@
+-- How often the comparison is right, counted over many jobs. A few run with the tests, all with simulate.lua.
+
+local fleet = require "lua.fleet"
+
+local simulation = {}
+
+-- Jobs without any difference: how many report one.
+function simulation.null(jobs)
+    local alarms = 0
+    for seed = 1, jobs do
+        local r = fleet.report { seed = seed, questions = 4 + seed % 5, models = 1 + seed % 2, regions = 2 + seed % 2,
+                                 samples = ({ 1, 3, 5, 8 })[1 + seed % 4], noise = ({ 0, 0.05, 0.3 })[1 + seed % 3] }
+        alarms = alarms + (#r.findings > 0 and 1 or 0)
+    end
+    return alarms
+end
+
+-- One of two models refuses two of eight questions in one region: how often exactly these two cells are named.
+function simulation.planted(jobs)
+    local exact = 0
+    for seed = 1, jobs do
+        local r = fleet.report { seed = seed, questions = 8, models = 2, regions = 3, samples = 10, noise = 0.03,
+            refuses = function(q, m, region) return (q == 2 or q == 5) and m == 2 and region == 3 and 0.95 or nil end }
+        local named, other = {}, 0
+        for _, f in ipairs(r.findings) do
+            local right = f.model_id == "m2" and (f.question_id == "q2" or f.question_id == "q5") and
+                #f.regions == 1 and f.regions[1] == "r3"
+            named[right and f.question_id or ""] = true
+            other = other + (right and 0 or 1)
+        end
+        exact = exact + (named.q2 and named.q5 and other == 0 and r.verdict.differs == true and 1 or 0)
+    end
+    return exact
+end
+
+return simulation

@@ -1,0 +1,82 @@
+-- The comparison over jobs whose truth is known.
+
+local check = require "lua.check"
+local fleet = require "lua.fleet"
+local simulation = require "lua.simulation"
+local json = require "json"
+
+local equal = check.equal
+local suite = {}
+
+function suite.a_planted_difference_is_named()
+    local exact = simulation.planted(10)
+    assert(exact >= 9, exact .. " of 10")
+end
+
+function suite.nothing_is_found_where_nothing_is()
+    local alarms = simulation.null(30)
+    assert(alarms <= 4, alarms .. " of 30")
+end
+
+-- The published failure of another system: most answers diverge, and it read "consistent".
+function suite.divergence_never_reads_as_agreement()
+    for _, samples in ipairs { 1, 5 } do
+        local r = fleet.report { seed = 3, questions = 20, models = 1, regions = 3, samples = samples,
+            answer = function(_, _, _, random)
+                return random() < 0.44 and "the same answer to all of it" or ("w%d x%d y%d"):format(random(1e6),
+                    random(1e6), random(1e6))
+            end }
+        assert(r.agreement.between > 0.1 and r.agreement.between < 0.3, r.agreement.between)
+        assert(not r.verdict.text:lower():find("consistent") and r.verdict.text:find("agree between regions"),
+            r.verdict.text)
+        assert(samples > 1 or r.verdict.differs == json.null, r.verdict.text)
+    end
+end
+
+function suite.short_answers_are_answers()
+    local r = fleet.report { seed = 1, questions = 3, models = 1, regions = 2, samples = 1,
+        answer = function() return "4" end }
+    for _, cell in ipairs(r.cells) do
+        equal(cell.letters.A, 1)
+    end
+    equal(r.agreement.between, 1)
+    equal(r.verdict.differs, json.null) -- three pairs that agree show little
+    assert(r.verdict.text:find("Cannot tell"))
+end
+
+function suite.one_region_cannot_differ()
+    local r = fleet.report { seed = 1, questions = 3, models = 1, regions = 1, samples = 2 }
+    equal(r.verdict.differs, json.null)
+end
+
+function suite.enough_repeats_that_agree_are_no_difference()
+    local r = fleet.report { seed = 1, questions = 3, models = 1, regions = 2, samples = 60,
+        answer = function(q) return "the answer to question " .. q end }
+    equal(r.verdict.differs, false, r.verdict.text)
+end
+
+-- A region that loses many cells: told as such, and no verdict on answers follows.
+function suite.missing_cells_are_told()
+    local r = fleet.report { seed = 1, questions = 20, models = 1, regions = 3, samples = 3,
+        lost = function(_, _, region) return region == 2 and 0.7 or 0 end }
+    equal(r.verdict.differs, json.null, r.verdict.text)
+    equal(r.findings[1].kind, "missing")
+    equal(r.findings[1].regions[1], "r2")
+    equal(#r.findings[1].regions, 1)
+end
+
+function suite.a_seed_gives_the_same_report()
+    local function once(seed)
+        return json.encode(fleet.report { seed = seed, questions = 4, models = 2, regions = 3, samples = 4,
+            noise = 0.2 })
+    end
+    equal(once(5), once(5))
+end
+
+function suite.hostile_answers_are_harmless()
+    local said = fleet.report { seed = 1, questions = 2, models = 1, regions = 2, samples = 2, form = "text",
+        answer = function() return "\27]0;title\7 <script>alert(1)</script> \u{202E}abc" end }
+    assert(not said:find("[\27\7]") and not said:find("\u{202E}"))
+end
+
+return suite
