@@ -16,6 +16,7 @@ enum {
     SUBSCRIBERS_MAX = 256,
     WAITING_MAX_BYTES = 1 << 20,     /* of one subscriber; KEPT_MAX_BYTES when it comes back */
     ID_BYTES = 48,
+    BATCHES_AT_ONCE = 16,            /* events of batches, until jobs are told of */
 };
 #define TELL_EVERY_US (250 * MS_US)
 #define HEARTBEAT_US (15 * SECOND_US) /* a reader that is gone without a word is found out by writing to it */
@@ -44,6 +45,7 @@ struct events {
     uint64_t boot;                   /* ids of another process mean nothing here */
     struct loop_timer *tell, *heartbeat;
     bool telling;                    /* the timer is set */
+    unsigned batches_told;           /* since it last fired */
 };
 
 /* ---- keeping ---- */
@@ -109,6 +111,7 @@ static void tell_touched(void *ctx)
 {
     struct events *e = ctx;
     e->telling = false;
+    e->batches_told = 0;
     while (!list_empty(&e->touched))
         events_job(e, container_of(e->touched.next, struct run, touched));
 }
@@ -153,9 +156,9 @@ static void tell_endpoint(struct events *e, const struct event *event)
 
 /* Batches may follow one another by the thousand a second; past a pace at which anybody reads them the job's own event,
  * which comes anyway, says enough. */
-static bool worth_telling(const struct event *event)
+static bool may_tell_batch(struct events *e)
 {
-    return event->kind == EVENT_BATCH_STARTED || event->took_us >= TELL_EVERY_US;
+    return e->subscriber_count && e->batches_told++ < BATCHES_AT_ONCE;
 }
 
 void events_engine(struct events *e, struct run *r, const struct event *event)
@@ -165,7 +168,7 @@ void events_engine(struct events *e, struct run *r, const struct event *event)
     switch (event->kind) {
     case EVENT_BATCH_STARTED:
     case EVENT_BATCH_COMPLETED:
-        if (e->subscriber_count && worth_telling(event))
+        if (may_tell_batch(e))
             tell_batch(e, r, event);
         break;
     case EVENT_ENDPOINT_HELD:
