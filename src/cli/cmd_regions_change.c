@@ -212,8 +212,8 @@ static int run_apply(const struct args *args)
 /* ---- regions pause, resume ---- */
 
 /* A region by any of its names, or REGION/MODEL. */
-static bool find_target(const struct region_table *t, const char *word, const char **kind, const char **name, bool *paused,
-                        struct err *err)
+static bool find_target(const struct region_table *t, const char *word, const char **kind, const char **name,
+                        bool *paused, struct err *err)
 {
     int region = region_table_region(t, word);
     if (region != NO_INDEX) {
@@ -375,9 +375,10 @@ static bool read_revision(const struct args *args, struct kept_revision *out, st
 {
     const char *bind[] = {args->words[0]};
     struct reader *reader = reader_open(args_text(args, "db"), err);
-    bool ok = reader && reader_sql(reader, "SELECT r.source, r.hash, (SELECT text FROM region_files AS f WHERE f.revision ="
-                                           " r.revision AND f.name = '" TABLE_OVERRIDES_KEPT "') FROM region_revisions AS r"
-                                           " WHERE r.revision = CAST(?1 AS INTEGER)", bind, 1, 0, take_revision, out, err);
+    static const char sql[] =
+        "SELECT r.source, r.hash, (SELECT text FROM region_files AS f WHERE f.revision = r.revision AND f.name = '"
+        TABLE_OVERRIDES_KEPT "') FROM region_revisions AS r WHERE r.revision = CAST(?1 AS INTEGER)";
+    bool ok = reader && reader_sql(reader, sql, bind, 1, 0, take_revision, out, err);
     reader_close(reader);
     return ok && (out->source || err_set(err, ERR_USAGE, "there is no revision %.40s (%s): canvass regions history lists "
                                          "them", args->words[0], args_text(args, "db")));

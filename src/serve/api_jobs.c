@@ -223,7 +223,8 @@ static void cancel_some(struct request *rq, const char *job_id, const struct sel
     log_event(LOG_INFO, "executions cancelled on request", LOG_S("job_id", job_id), LOG_I("executions", cancelled),
               LOG_S("author", author), LOG_S("reason", reason));
     store_revise(session_store(rq->daemon->session),
-                 &(struct revise){.author = author, .reason = reason, .action = "cancel_some", .target = job_id}, NULL, NULL);
+                 &(struct revise){.author = author, .reason = reason, .action = "cancel_some", .target = job_id},
+                 NULL, NULL);
     session_turn(rq->daemon->session);
     engine_job_view(job, &v);
     cJSON *json = cJSON_CreateObject();
@@ -286,7 +287,8 @@ static void log_control(struct request *rq, const char *action, const char *auth
 {
     log_event(LOG_INFO, action, LOG_S("job_id", rq->params[0]), LOG_S("author", author), LOG_S("reason", reason));
     store_revise(session_store(rq->daemon->session),
-                 &(struct revise){.author = author, .reason = reason, .action = action, .target = rq->params[0]}, NULL, NULL);
+                 &(struct revise){.author = author, .reason = reason, .action = action, .target = rq->params[0]},
+                 NULL, NULL);
 }
 
 /* One that waits for its turn is paused by the line it stands in. */

@@ -370,12 +370,15 @@ static bool add_attempt(void *ctx, int columns, const char *const *names, const 
 static const char timeline_sql[] =
     "SELECT a.row, a.id, a.execution_id, c.endpoint, q.id AS question_id, a.number, a.status, a.class, a.cold, a.hops,"
     " a.queued_at, a.dispatched_at, a.first_byte_at, a.ended_at FROM attempts AS a"
-    " JOIN job_cells AS c ON c.job_row = " JOB("row") " AND c.position = (a.row / 1024 - " JOB("first_row") ") % " JOB("width")
-    " JOIN questions AS q ON q.job_id = ?1 AND q.position = (a.row / 1024 - " JOB("first_row") ") / " JOB("width") " + 1"
-    " WHERE a.row > max(CAST(?2 AS INTEGER), " JOB("first_row") " * 1024) AND a.row < " JOB("first_row + planned") " * 1024"
-    " ORDER BY a.row";
+    " JOIN job_cells AS c ON c.job_row = " JOB("row")
+    " AND c.position = (a.row / 1024 - " JOB("first_row") ") % " JOB("width")
+    " JOIN questions AS q ON q.job_id = ?1"
+    " AND q.position = (a.row / 1024 - " JOB("first_row") ") / " JOB("width") " + 1"
+    " WHERE a.row > max(CAST(?2 AS INTEGER), " JOB("first_row") " * 1024)"
+    " AND a.row < " JOB("first_row + planned") " * 1024 ORDER BY a.row";
 static const char attempts_total_sql[] =
-    "SELECT count(*) FROM dispatches WHERE row >= " JOB("first_row") " * 1024 AND row < " JOB("first_row + planned") " * 1024";
+    "SELECT count(*) FROM dispatches WHERE row >= " JOB("first_row") " * 1024"
+    " AND row < " JOB("first_row + planned") " * 1024";
 
 static void read_attempts(struct query *q, struct reader *reader)
 {

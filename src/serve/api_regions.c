@@ -99,7 +99,8 @@ void api_regions(struct request *q)
     add_regions(json, t);
     add_endpoints(json, t, session_engine(d->session));
     cJSON_AddItemToObject(json, "overrides",
-                          overrides ? cJSON_ParseWithLength(overrides->text.ptr, overrides->text.len) : cJSON_CreateObject());
+                          overrides ? cJSON_ParseWithLength(overrides->text.ptr, overrides->text.len)
+                                    : cJSON_CreateObject());
     add_settings(json, t);
     cJSON_AddStringToObject(json, "source", t->source);
     reply_json(q->call, 200, json);
@@ -172,6 +173,9 @@ void api_revisions(struct request *rq)
     query_start(q);
 }
 
+#define OVERRIDES \
+    "(SELECT text FROM region_files AS f WHERE f.revision = r.revision AND f.name = '" TABLE_OVERRIDES_KEPT "')"
+
 static bool add_one(void *ctx, int columns, const char *const *names, const struct value *v)
 {
     struct query *q = ctx;
@@ -184,9 +188,8 @@ static void read_revision(struct query *q, struct reader *reader)
     char number[32];
     const char *bind[] = {number};
     snprintf(number, sizeof number, "%lld", (long long)q->from);
-    bool ok = reader_sql(reader, "SELECT r.*, (SELECT text FROM region_files AS f WHERE f.revision = r.revision AND f.name ="
-                                 " '" TABLE_OVERRIDES_KEPT "') AS overrides FROM region_revisions AS r WHERE r.revision ="
-                                 " CAST(?1 AS INTEGER)", bind, 1, 0, add_one, q, &q->err);
+    bool ok = reader_sql(reader, "SELECT r.*, " OVERRIDES " AS overrides FROM region_revisions AS r"
+                                 " WHERE r.revision = CAST(?1 AS INTEGER)", bind, 1, 0, add_one, q, &q->err);
     if (ok && !q->body.len)
         ok = err_set(&q->err, ERR_USAGE, "there is no revision %s of the region table", number);
     if (!ok)
@@ -330,9 +333,8 @@ static void read_for_rollback(struct query *q, struct reader *reader)
     char number[32];
     const char *bind[] = {number};
     snprintf(number, sizeof number, "%lld", (long long)q->from);
-    bool ok = reader_sql(reader, "SELECT r.source, r.hash, (SELECT text FROM region_files AS f WHERE f.revision = r.revision"
-                                 " AND f.name = '" TABLE_OVERRIDES_KEPT "') FROM region_revisions AS r WHERE r.revision ="
-                                 " CAST(?1 AS INTEGER)", bind, 1, 0, take_revision, q, &q->err);
+    bool ok = reader_sql(reader, "SELECT r.source, r.hash, " OVERRIDES " FROM region_revisions AS r"
+                                 " WHERE r.revision = CAST(?1 AS INTEGER)", bind, 1, 0, take_revision, q, &q->err);
     if (ok && !q->source)
         ok = err_set(&q->err, ERR_USAGE, "there is no revision %s of the region table", number);
     if (!ok)
@@ -488,7 +490,8 @@ void api_endpoint_patch(struct request *rq)
         for (size_t i = 0; doc && strcmp(keys[i], "reason") != 0; i++) {
             const cJSON *value = cJSON_GetObjectItemCaseSensitive(body, keys[i]);
             if (value)
-                overrides_set(doc, "endpoints", e->id, keys[i], cJSON_IsNull(value) ? NULL : cJSON_Duplicate(value, true));
+                overrides_set(doc, "endpoints", e->id, keys[i],
+                              cJSON_IsNull(value) ? NULL : cJSON_Duplicate(value, true));
         }
         if (doc)
             change_overrides(rq, doc, author_of(author), reason);

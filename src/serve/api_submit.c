@@ -154,8 +154,10 @@ static bool read_posted(struct request *q, const cJSON *body, struct posted *p)
         !body_text(q, body, "policy", &p->policy) ||
         !body_text(q, body, "author", &p->author))
         return false;
-    if (!!p->script + !!p->specification + !!p->source != 1 || (p->specification && !cJSON_IsObject(p->specification))) {
-        reply_problem(q->call, 400, "name a \"script\" of the server, or give a \"specification\", an object: one of them");
+    if (!!p->script + !!p->specification + !!p->source != 1 ||
+        (p->specification && !cJSON_IsObject(p->specification))) {
+        reply_problem(q->call, 400, "name a \"script\" of the server, or give a \"specification\", an object: one of "
+                      "them");
         return false;
     }
     if (p->source && !q->daemon->options->allow_scripts) {

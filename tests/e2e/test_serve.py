@@ -1,5 +1,7 @@
 """The daemon: jobs over HTTP, side by side, over restarts."""
 import json
+import socket
+import sqlite3
 import threading
 
 import pytest
@@ -312,3 +314,45 @@ def test_jobs_get_equal_shares_of_what_they_share(daemon, server, limits):
     few = sum(o.startswith("few") for o in between)
     assert few == 60 and 0.4 < few / len(between) < 0.75, (few, len(between))
     d.wait_for("many-1")
+
+
+def test_what_the_service_manager_is_told(daemon, server, tmp_path):
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
+        told.bind(str(path))
+        told.settimeout(60)
+        d = daemon(table({"us/m": server(replies(answer())).url()}), env={"NOTIFY_SOCKET": str(path)})
+        assert told.recv(100) == b"READY=1"
+        d.process.signal(15)
+        assert told.recv(100) == b"STOPPING=1"
+        assert d.process.wait(60).status == 0
+
+
+def test_a_port_that_is_taken(daemon, server, canvass):
+    d = daemon(table({"us/m": server(replies(answer())).url()}))
+    second = canvass("serve", "--regions", "regions.lua", "--db", "other.db", "--listen", f"127.0.0.1:{d.port}")
+    assert second.status != 0 and "in use" in second.err and str(d.port) in second.err, second
+
+
+def test_a_job_that_cannot_be_gone_on_with_is_told_and_the_others_go_on(daemon, server, canvass, write):
+    """Its script needs a secret setting of the machine; mended, it is resumed."""
+    gate = threading.Event()
+    upstream = server(held(gate))
+    text = table({"us/m": upstream.url()})
+    d = daemon(text, "--questions", write("questions.jsonl", json.dumps(dict(id="q1", prompt="one"))),
+               jobs={"study.lua": job(2)})
+    first, second = d.submit(script="study.lua"), d.submit(script="study.lua")
+    wait_until(lambda: upstream.open == 1)
+    d.stop(9)
+    gate.set()
+    with sqlite3.connect(canvass.folder / "canvass.db") as connection:
+        connection.execute("UPDATE job_files SET text = 'return {' WHERE job_id = ?", [first])
+    connection.close()
+    d = daemon(canvass.folder / "regions.lua")
+    d.process.wait_for("cannot be gone on with")
+    assert d.wait_for(second)["executions"]["succeeded"] >= 1
+    refused = d.post(f"/api/v1/jobs/{first}/resume")
+    assert refused.status == 422 and "study.lua" in refused.json["detail"]
+    assert d.job(first)["owner_alive"] is False
+    assert d.post(f"/api/v1/jobs/{first}/cancel").json["changed"] is True
+    canvass.sound = False
