@@ -320,7 +320,8 @@ void api_job_pause(struct request *rq)
 static void go_on(struct request *rq, const char *job_id, const char *author)
 {
     struct run *r = run_find(rq->daemon, job_id);
-    bool changed = r->job && session_unpause(r->job);
+    bool changed = r->paused || (r->job && session_unpause(r->job));
+    r->paused = false; /* if it is only about to be paused again after a restart */
     if (changed) {
         log_control(rq, "unpause", author, NULL);
         events_touch(rq->daemon->events, r);

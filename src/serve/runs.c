@@ -63,8 +63,8 @@ struct run *run_find(const struct daemon *d, const char *job_id)
 {
     LIST_EACH (it, &d->runs) {
         struct run *r = container_of(it, struct run, link);
-        const char *id = r->job && !r->over ? session_job_id(r->job) : r->kept && !r->over ? r->again.job_id : NULL;
-        if (id && strcmp(id, job_id) == 0)
+        const char *id = r->kept ? r->again.job_id : r->job ? session_job_id(r->job) : NULL;
+        if (id && !r->over && strcmp(id, job_id) == 0)
             return r;
     }
     return NULL;
@@ -213,6 +213,7 @@ void run_started(void *ctx, struct session_job *job)
     struct run *r = session_job_user(job);
     if (r->paused)
         session_pause(job, "paused before the restart");
+    r->paused = false;
     events_touch(d->events, r);
 }
 
