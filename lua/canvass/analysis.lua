@@ -105,13 +105,14 @@ local function stratum_of(question)
 end
 
 local function put(stratum, region, value)
-    stratum.groups[#stratum.groups + 1] = region
-    stratum.values[#stratum.values + 1] = value
+    local n = #stratum.groups + 1
+    stratum.groups[n], stratum.values[n] = region, value
+    stratum.varied = stratum.varied or value ~= stratum.values[1]
 end
 
 -- All pairs' distances, and how alike they are within and between regions.
 function methods:likeness_of(items, question)
-    local texts, groups, per_region = {}, {}, {}
+    local texts, groups, per_region, jaccard = {}, {}, {}, text.jaccard
     local most = math.max(1, settings.texts // math.max(1, #self.region_order))
     for _, item in ipairs(items) do
         per_region[item.region] = (per_region[item.region] or 0) + 1
@@ -123,21 +124,20 @@ function methods:likeness_of(items, question)
     end
     local sum, distances = self.likeness, {}
     for i = 1, #texts do
+        local a, group = texts[i], groups[i]
         for k = i + 1, #texts do
-            local a, b = texts[i], texts[k]
-            local alike = text.jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
-            local same = a.correct ~= nil and a.correct == b.correct or alike >= settings.same_answer
+            local b = texts[k]
+            local alike = jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
+            local same = (alike >= settings.same_answer or (a.correct ~= nil and a.correct == b.correct)) and 1 or 0
             distances[#distances + 1] = 1 - alike
-            if groups[i] == groups[k] then
-                sum.within, sum.n_within = sum.within + alike, sum.n_within + 1
-                sum.same_within = sum.same_within + (same and 1 or 0)
+            if group == groups[k] then
+                sum.within, sum.n_within, sum.same_within = sum.within + alike, sum.n_within + 1, sum.same_within + same
             else
-                sum.between, sum.n_between = sum.between + alike, sum.n_between + 1
-                sum.same = sum.same + (same and 1 or 0)
+                sum.between, sum.n_between, sum.same = sum.between + alike, sum.n_between + 1, sum.same + same
             end
         end
     end
-    return { groups = groups, distances = distances, question = question.id, group = question.group }
+    return { groups = groups, distances = distances, question = question.id, group = question.group, varied = true }
 end
 
 function methods:end_question()
@@ -194,16 +194,24 @@ function methods:end_model(question, model_id, model)
         end
         -- One answer in each region says nothing of chance; the questions together do.
         if compare.repeats(stratum) then
-            self:compare(kind, question.id, model_id, { stratum })
+            if stratum.varied then
+                self:compare(kind, question.id, model_id, { stratum })
+            else
+                self:skip "all outcomes are the same"
+            end
         end
     end
+end
+
+function methods:skip(why)
+    self.not_computed[why] = (self.not_computed[why] or 0) + 1
 end
 
 function methods:compare(kind, question_id, model_id, strata)
     local name = kind .. "/" .. model_id .. "/" .. (question_id or "")
     local p, how = compare.p(kind, strata, #self.region_order, self.source(name))
     if not p then
-        self.not_computed[how] = (self.not_computed[how] or 0) + 1
+        self:skip(how)
         return
     end
     self.comparisons[#self.comparisons + 1] = {
@@ -224,6 +232,7 @@ function methods:finish()
             end
         end
     end
+    self.unresolved = compare.resolve(self.comparisons, self.source)
     compare.adjust(self.comparisons)
     local found, told = {}, {}
     for _, c in ipairs(self.comparisons) do

@@ -59,6 +59,7 @@ struct strata {
     size_t count, cost;    /* cost: steps of one draw */
     unsigned groups;
     double *sums, *counts; /* of each group; sums are scratch */
+    size_t *sizes;         /* scratch */
 };
 
 /* Memory that goes with the call, whatever is raised: it stays on the stack of the C function. */
@@ -130,18 +131,18 @@ static void read_stratum(lua_State *L, int index, struct strata *s, struct strat
 static double within(const struct strata *s, const struct stratum *t)
 {
     double sum = 0;
-    size_t sizes[GROUPS_MAX] = {0};
+    memset(s->sizes, 0, s->groups * sizeof *s->sizes);
     memset(s->sums, 0, s->groups * sizeof *s->sums);
     const double *d = t->values;
     for (size_t i = 0; i < t->n; i++) {
         unsigned label = t->labels[i];
-        sizes[label]++;
+        s->sizes[label]++;
         for (size_t k = i + 1; k < t->n; k++, d++)
             if (t->labels[k] == label)
                 s->sums[label] += *d;
     }
     for (unsigned g = 0; g < s->groups; g++)
-        sum += sizes[g] ? s->sums[g] / (double)sizes[g] : 0;
+        sum += s->sizes[g] ? s->sums[g] / (double)s->sizes[g] : 0;
     return sum;
 }
 
@@ -182,7 +183,7 @@ static lua_Integer count_option(lua_State *L, const char *name, lua_Integer fall
     return n;
 }
 
-/* permute(strata, { random, draws, stop }) -> p, draws made, statistic */
+/* permute(strata, { random, draws, stop }) -> p, draws made, statistic, and mean and deviation of what was drawn */
 static int permute(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -200,26 +201,33 @@ static int permute(lua_State *L)
     }
     s.sums = scratch(L, s.groups, sizeof *s.sums);
     s.counts = scratch(L, s.groups, sizeof *s.counts);
+    s.sizes = scratch(L, s.groups, sizeof *s.sizes);
     memset(s.counts, 0, s.groups * sizeof *s.counts);
     for (size_t i = 0; i < s.count; i++)
         for (size_t k = 0; k < s.all[i].n; k++)
             s.counts[s.all[i].labels[k]]++;
 
     double observed = statistic(&s), least = observed - 1e-9 * fabs(observed);
+    double mean = 0, squares = 0; /* Welford 1962, Technometrics 4, 419-420 */
     lua_Integer made = 0, as_large = 0;
     while (made < draws && as_large < stop) {
         sandbox_charge(L, s.cost);
         for (size_t i = 0; i < s.count; i++)
             shuffle(&s.all[i], rng);
-        as_large += statistic(&s) >= least;
+        double drawn = statistic(&s), off = drawn - mean;
+        as_large += drawn >= least;
         made++;
+        mean += off / (double)made;
+        squares += off * (drawn - mean);
     }
     /* Stopped early, as_large of made is the estimate; else the data count as one of the draws. */
     bool stopped = as_large >= stop;
     lua_pushnumber(L, stopped ? (double)as_large / (double)made : (double)(as_large + 1) / (double)(made + 1));
     lua_pushinteger(L, made);
     lua_pushnumber(L, observed);
-    return 3;
+    lua_pushnumber(L, mean);
+    lua_pushnumber(L, made > 1 ? sqrt(squares / (double)(made - 1)) : 0);
+    return 5;
 }
 
 int numbers_open(lua_State *L)

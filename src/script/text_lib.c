@@ -203,12 +203,20 @@ static void push_utf8(lua_State *L, const UChar *p, int32_t len)
     luaL_pushresultsize(&b, (size_t)bytes);
 }
 
-/* text.fold(string) -> string */
+/* text.fold(string) -> string with straight apostrophes and single spaces, and whether it is ASCII */
 static int fold_text(lua_State *L)
 {
     struct folded f = fold(L, 1);
-    push_utf8(L, f.ptr, f.len);
-    return 1;
+    int32_t len = 0;
+    for (int32_t i = 0; i < f.len; i++) {
+        UChar c = f.ptr[i] == 0x2019 ? '\'' : f.ptr[i];
+        bool space = c == ' ' || (c >= '\t' && c <= '\r');
+        if (!space || len == 0 || f.ptr[len - 1] != ' ')
+            f.ptr[len++] = space ? ' ' : c;
+    }
+    push_utf8(L, f.ptr, len);
+    lua_pushboolean(L, f.ascii);
+    return 2;
 }
 
 /* text.words(string) -> list of folded words */

@@ -79,4 +79,39 @@ function suite.hostile_answers_are_harmless()
     assert(not said:find("[\27\7]") and not said:find("\u{202E}"))
 end
 
+-- Sixty questions: the normal tail and the counted one say the same, for several degrees of difference.
+function suite.the_normal_tail_is_the_counted_one()
+    local compare, numbers = require "canvass.analysis.compare", require "canvass.numbers"
+    local resample = require "canvass.analysis.resample"
+    for _, apart in ipairs { 0, 0.02, 0.04 } do
+        local random, strata = numbers.random(9, "tail"), {}
+        for s = 1, 60 do
+            local groups, distances = { 1, 1, 1, 2, 2, 2 }, {}
+            for i = 1, 6 do
+                for k = i + 1, 6 do
+                    distances[#distances + 1] = 0.4 + 0.3 * random() + (groups[i] ~= groups[k] and apart or 0)
+                end
+            end
+            strata[s] = { groups = groups, distances = distances }
+        end
+        local p, how = compare.p("similarity", strata, 2, numbers.random(1, "a"))
+        local counted = resample.test(strata, numbers.random(1, "b"), 20000)
+        equal(how, "permutation test, normal tail")
+        check.near(p, counted, 0.004 + 0.15 * counted)
+    end
+end
+
+-- Many comparisons need a smaller p than the usual draws can give; a large difference is found all the same.
+function suite.many_comparisons_are_resolved()
+    local r = fleet.report { seed = 2, questions = 150, models = 1, regions = 2, samples = 10,
+        answer = function(q, _, region, random)
+            return (q == 7 and region == 2 and "paper glass steel " or "ships maps clocks ") .. random(3)
+        end }
+    local seen = {}
+    for _, f in ipairs(r.findings) do
+        seen[f.kind .. f.question_id] = true
+    end
+    assert(seen.similarityq7 and #r.findings == 1, #r.findings)
+end
+
 return suite

@@ -4,6 +4,7 @@
 local tests = require "canvass.analysis.tests"
 local resample = require "canvass.analysis.resample"
 local settings = require "canvass.analysis.settings"
+local special = require "canvass.analysis.special"
 
 local compare = {}
 
@@ -113,6 +114,14 @@ function compare.p(kind, strata, regions, random, draws)
             return nil, "no repeats within a region: noise cannot be told from difference"
         end
         strata = used
+        if #used >= settings.many then
+            -- A sum over many strata that are shuffled independently: by the central limit theorem its tail is normal,
+            -- and that costs few draws where the strata are many.
+            local p, _, observed, mean, deviation = resample.test(strata, random, 499, 499)
+            if p and deviation > 0 then
+                return special.normal_upper((observed - mean) / deviation), "permutation test, normal tail"
+            end
+        end
     end
     local p, why = resample.test(strata, random, draws or settings.draws, settings.stop)
     return p, p and "permutation test" or why
@@ -271,7 +280,6 @@ function compare.explain(c, source)
     -- One region was picked out of all: the interval holds for each that could have been.
     local level = 1 - settings.alpha / math.max(1, #present > 2 and #present or 1)
     if c.kind == "similarity" then
-        local special = require "canvass.analysis.special"
         c.effect, c.low, c.high = effect_of_texts(c, inside, special.normal_quantile(1 - (1 - level) / 2))
         return
     end
@@ -301,6 +309,27 @@ function compare.explain(c, source)
         c = setmetatable({ strata = rest }, { __index = c, __newindex = c })
     end
     c.effect, c.low, c.high = effect_of_values(c, inside, level, random)
+end
+
+-- With many comparisons the least p that the usual draws can give is too large to be left after the correction. Where
+-- p is that small, draws again, more often, as long as there is work left; returns for how many there was none.
+function compare.resolve(list, source)
+    local draws, work, unresolved = math.min(10000000, math.ceil(4 * #list / settings.alpha)), settings.work, 0
+    for _, c in ipairs(draws > settings.draws and list or {}) do
+        if c.test == "permutation test" and c.p <= 5 / settings.draws then
+            local steps = 0
+            for _, stratum in ipairs(c.strata) do
+                steps = steps + #(stratum.values or stratum.distances)
+            end
+            work = work - steps * draws
+            if work > 0 then
+                c.p = compare.p(c.kind, c.strata, c.regions, source("resolve/" .. c.name), draws)
+            else
+                unresolved = unresolved + 1
+            end
+        end
+    end
+    return unresolved
 end
 
 -- Corrects all comparisons together (Holm).

@@ -37,20 +37,21 @@ function methods:skew(row)
         self:end_question()
         self.question = row.question_id
     end
-    local key = row.model_id .. "\0" .. (row.sample or 1)
-    local pair = self.group[key]
+    local group = self.group[row.model_id] or {}
+    self.group[row.model_id] = group
+    local pair = group[row.sample or 1]
     if pair then
         pair[1], pair[2] = math.min(pair[1], row.started_at), math.max(pair[2], row.started_at)
         pair[3] = true
     else
-        self.group[key] = { row.started_at, row.started_at, false }
+        group[row.sample or 1] = { row.started_at, row.started_at, false }
     end
 end
 
 function methods:end_question()
-    for _, pair in pairs(self.group) do
-        if pair[3] then
-            self.skews[#self.skews + 1] = pair[2] - pair[1]
+    for _, group in pairs(self.group) do
+        for _, pair in pairs(group) do
+            self.skews[#self.skews + 1] = pair[3] and pair[2] - pair[1] or nil
         end
     end
     self.group = {}

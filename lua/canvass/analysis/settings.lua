@@ -13,7 +13,9 @@ return {
     missing = 0.2,         -- no verdict of "no difference" when more than this share is missing
     detect = 0.3,          -- nor when a difference in refusals of this size could not have been seen
     draws = 9999,          -- of a permutation test
-    stop = 20,             -- it ends after so many draws that are as extreme
+    work = 1e9,            -- steps for more draws, where so few cannot tell after the correction
+    many = 50,             -- strata from which on the tail of a sum of likenesses is taken to be normal
+    stop = 10,             -- it ends after so many draws that are as extreme
     bootstrap = 999,       -- samples drawn again for an interval
     texts = 60,            -- of one question and model whose likeness is compared; more are left out, and it is said
 }

@@ -149,6 +149,10 @@ function verdict.method(a)
         "in. Refusals are found by phrases; likeness is that of words, not of meaning."):format(#a.comparisons,
         settings.draws, a.seed,
         settings.alpha)
+    if a.unresolved > 0 then
+        text = text .. (" %d comparisons would have taken more draws than were made to be told from chance: a " ..
+            "finding may be missing."):format(a.unresolved)
+    end
     if a.left_out > 0 then
         text = text .. (" Likeness leaves out %d answers: at most %d of a question and model are compared."):format(
             a.left_out, settings.texts)
