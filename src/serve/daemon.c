@@ -165,6 +165,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
 {
     struct daemon d = {.options = o, .started_at = unix_now_s()};
     list_init(&d.runs);
+    list_init(&d.reports);
     list_init(&d.watch.link);
     bool ok = guard_init(&d.guard, o, err) && begin(&d, table, err);
     if (ok) {
@@ -184,6 +185,7 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
     metrics_stop(d.metrics);
     live_table_stop(d.live);
     http_server_free(d.http); /* whoever waits is told by the closed connection */
+    reports_close(&d);
     struct err close_err;
     if (!session_free(d.session, &close_err) && ok && !d.failed) {
         d.failed = true;

@@ -30,6 +30,8 @@ struct daemon {
     struct events *events;
     struct metrics *metrics;
     struct live_table *live;
+    struct list reports;            /* of struct report: processes that make one */
+    unsigned report_count;
     double started_at;
     bool draining, failed;
     struct err failure;
@@ -164,6 +166,8 @@ void api_jobs(struct request *q);
 void api_job(struct request *q);
 void api_executions(struct request *q);
 void api_execution(struct request *q);
+void api_report(struct request *q);
+void reports_close(struct daemon *d);     /* after the server, before the loop goes */
 void api_questions(struct request *q);
 void api_endpoints(struct request *q);
 void api_attempts(struct request *q);

@@ -16,6 +16,7 @@ const struct route routes[] = {
     {"GET", API "/jobs/:job/questions", api_questions, ACCESS_READ},
     {"GET", API "/jobs/:job/endpoints", api_endpoints, ACCESS_READ},
     {"GET", API "/jobs/:job/attempts", api_attempts, ACCESS_READ},
+    {"GET", API "/jobs/:job/report", api_report, ACCESS_READ},
     {"GET", API "/jobs/:job/events", api_job_events, ACCESS_READ},
     {"GET", API "/events", api_events, ACCESS_READ},
     {"GET", API "/scripts", api_scripts, ACCESS_READ},

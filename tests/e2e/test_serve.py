@@ -356,3 +356,23 @@ def test_a_job_that_cannot_be_gone_on_with_is_told_and_the_others_go_on(daemon, 
     assert d.job(first)["owner_alive"] is False
     assert d.post(f"/api/v1/jobs/{first}/cancel").json["changed"] is True
     canvass.sound = False
+
+
+def test_a_report_does_not_keep_anybody_waiting(daemon, server, canvass):
+    upstream = server(lambda r: r.reply(200, answer("I cannot help with that." if "/us" in r.path and "2" in r.prompt else
+                                                    "It is forty-two.")))
+    d = daemon(table({"us/m": upstream.url("/us"), "eu/m": upstream.url("/eu")}), jobs={"study.lua": job(3, samples=8)})
+    job_id = d.submit(script="study.lua")
+    d.wait_for(job_id)
+    first = d.get(f"/api/v1/jobs/{job_id}/report")
+    assert first.status == 200, first
+    assert first.json == canvass("report", job_id, "--json").json
+    assert first.json["verdict"]["text"] and first.json["job_id"] == job_id
+    assert d.get(f"/api/v1/jobs/{job_id}/report?seed=7").json["seed"] == 7
+    for strange in ("--help", "-x", "%2e%2e", "a%00b", "x;id"):
+        assert d.get(f"/api/v1/jobs/{strange}/report").status == 404
+    for _ in range(5):  # who goes away takes the process along
+        with socket.create_connection(("127.0.0.1", d.port)) as s:
+            s.sendall(f"GET /api/v1/jobs/{job_id}/report HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    wait_until(lambda: d.get(f"/api/v1/jobs/{job_id}/report").status == 200)
+    assert d.stop().status == 0

@@ -84,7 +84,7 @@ def test_every_route_is_documented_and_no_other():
     assert routes - pages == documented
 
 
-UNREACHABLE = {"503"}  # the database gone or the server ending: test_serve.py and test_serve_safety.py have those
+UNREACHABLE = {"500", "503"}  # the database gone or the server ending: test_serve.py and test_serve_safety.py have those
 
 
 def test_every_status_is_reached(daemon, server):  # noqa: F811
@@ -157,10 +157,11 @@ ELSEWHERE = {("post", "/api/v1/jobs/{job}/resume", "409"), ("post", "/api/v1/job
 
 def more_statuses(ask, d, daemon, upstream):
     one, none = "/api/v1/jobs/study-1", "/api/v1/jobs/nothing-1"
-    for path in (one + "/questions", one + "/endpoints", one + "/attempts", "/api/v1/scripts"):
+    assert ask("GET", one + "/report?seed=0").status == 400
+    for path in (one + "/report", one + "/questions", one + "/endpoints", one + "/attempts", "/api/v1/scripts"):
         assert ask("GET", path).status == 200
         assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
-    for path in (none + "/questions", none + "/endpoints", none + "/attempts"):
+    for path in (none + "/report", none + "/questions", none + "/endpoints", none + "/attempts"):
         assert ask("GET", path).status == 404
     for path in (one + "/questions", one + "/attempts"):
         assert ask("GET", path + "?limit=x").status == 400

@@ -3,6 +3,7 @@ import { api, get, seg } from "./api.js";
 import { ask, bar, barline, duration, el, state, time, toast } from "./ui.js";
 import { regionTable } from "./cells.js";
 import { timeline } from "./timeline.js";
+import { comparison } from "./report.js";
 
 const final = ["succeeded", "partial", "failed", "cancelled", "timed_out"];
 const pageSize = 60, lookEvery = 1000;
@@ -45,7 +46,7 @@ export function jobPage(id) {
     refresh();
   }, el("p", { class: "soft" }, text));
   const again = () => setTimeout(refresh, 300);
-  const questions = questionList(id), regions = regionTable(id, { again, retry: (which) => act("retry", which) }), times = timeline(id);
+  const questions = questionList(id), regions = regionTable(id, { again, retry: (which) => act("retry", which) }), times = timeline(id), compared = comparison(id);
 
   function showButtons() {
     const key = `${job.state} ${job.executions.failed > 0} ${job.owner_alive}`;
@@ -102,7 +103,8 @@ export function jobPage(id) {
   return {
     title: id,
     node: el("div", {}, el("div", { class: "head" }, title, badge, why, el("span", { class: "room" }), buttons), error, facts, whole,
-      el("h2", {}, "Questions"), questions.node, el("h2", {}, "Regions"), regions.node, el("h2", {}, "Timeline"), times.node),
+      el("h2", {}, "Questions"), questions.node, el("h2", {}, "Regions"), regions.node, el("h2", {}, "Timeline"), times.node,
+      el("h2", {}, "Do the answers differ by region?"), compared.node),
     told(type, data) {
       if (type === "job" && data.job_id === id) {
         const ended = job && !final.includes(job.state) && final.includes(data.state);
