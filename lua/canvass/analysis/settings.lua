@@ -6,7 +6,7 @@ return {
     relevant = {           -- an effect must be so large to be a finding, however small its p
         refusal = 0.1, answer = 0.1, missing = 0.1, -- difference of shares
         similarity = 0.02, -- alike within a region less alike between regions
-        length = 0.1,      -- share of the length elsewhere
+        length = 0.2,      -- share of the length elsewhere
     },
     same_answer = 0.5,     -- two answers agree from this share of common words on
     agreement = 0.8,       -- "the same" is said from this agreement on
