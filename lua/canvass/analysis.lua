@@ -8,6 +8,7 @@
 local compare = require "canvass.analysis.compare"
 local contaminants = require "canvass.analysis.contaminants"
 local json = require "json"
+local likeness = require "canvass.analysis.likeness"
 local outcome = require "canvass.analysis.outcome"
 local resample = require "canvass.analysis.resample"
 local settings = require "canvass.analysis.settings"
@@ -195,7 +196,10 @@ function methods:end_model(question, model_id, model)
         -- One answer in each region says nothing of chance; the questions together do.
         if compare.repeats(stratum) then
             if stratum.varied then
-                self:compare(kind, question.id, model_id, { stratum })
+                local c = self:compare(kind, question.id, model_id, { stratum })
+                if c and kind == "similarity" and c.p <= settings.described then
+                    c.measures, c.terms = likeness.measures(answers), likeness.terms(answers)
+                end
             else
                 self:skip "all outcomes are the same"
             end
@@ -212,12 +216,12 @@ function methods:compare(kind, question_id, model_id, strata)
     local p, how = compare.p(kind, strata, #self.region_order, self.source(name))
     if not p then
         self:skip(how)
-        return
+        return nil
     end
-    self.comparisons[#self.comparisons + 1] = {
-        kind = kind, question_id = question_id, model_id = model_id, strata = strata, name = name, p = p, test = how,
-        regions = #self.region_order,
-    }
+    local c = { kind = kind, question_id = question_id, model_id = model_id, strata = strata, name = name, p = p,
+                test = how, regions = #self.region_order }
+    self.comparisons[#self.comparisons + 1] = c
+    return c
 end
 
 -- ---- the end ----

@@ -140,6 +140,24 @@ local function findings_of(r, width, out)
         out[#out + 1] = wrap("- " .. text.plain(f.text), width, "  ")
         out[#out + 1] = ("      %s [%s, %s]  p = %s  (%s)"):format(number(f.effect), number(f.interval[1]),
             number(f.interval[2]), number(f.p_adjusted), f.test)
+        for _, region in ipairs(r.regions) do
+            local words = {}
+            for i, term in ipairs(f.terms and f.terms[region] or {}) do
+                words[i] = text.plain(term.word)
+            end
+            if #words > 0 then
+                out[#out + 1] = wrap(("only in %s: %s"):format(text.plain(region), table.concat(words, ", ")), width,
+                    "      ")
+            end
+        end
+        if f.measures then
+            local parts = {}
+            for _, name in ipairs { "jaccard", "rouge_l", "edit", "chrf" } do
+                local m = f.measures[name]
+                parts[#parts + 1] = ("%s %s / %s"):format(name, number(m.within), number(m.between))
+            end
+            out[#out + 1] = wrap("likeness within / between regions: " .. table.concat(parts, ", "), width, "      ")
+        end
     end
     out[#out + 1] = ""
 end

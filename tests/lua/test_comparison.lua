@@ -101,6 +101,29 @@ function suite.the_normal_tail_is_the_counted_one()
     end
 end
 
+-- What the words are that one region leaves out.
+function suite.terms_of_one_region_are_told()
+    local r = fleet.report { seed = 1, questions = 1, models = 1, regions = 3, samples = 10,
+        answer = function(_, _, region, random)
+            return "people met in the square " .. (region == 2 and "and went home" or "and the army fired") ..
+                (random() < 0.5 and " that day" or "")
+        end }
+    local found
+    for _, f in ipairs(r.findings) do
+        found = f.kind == "similarity" and f or found
+    end
+    assert(found and found.regions[1] == "r2" and #found.regions == 1)
+    local words = {}
+    for _, term in ipairs(found.terms.r2) do
+        words[term.word] = term.answers
+    end
+    assert(words.went == 10 and words.home == 10 and not words.people)
+    equal(found.terms.r1, nil) -- what r1 and r3 both say is no word of one region
+    for _, name in ipairs { "jaccard", "rouge_l", "edit", "chrf" } do
+        assert(found.measures[name].within > found.measures[name].between, name)
+    end
+end
+
 -- Many comparisons need a smaller p than the usual draws can give; a large difference is found all the same.
 function suite.many_comparisons_are_resolved()
     local r = fleet.report { seed = 2, questions = 150, models = 1, regions = 2, samples = 10,

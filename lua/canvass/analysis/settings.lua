@@ -12,6 +12,7 @@ return {
     agreement = 0.8,       -- "the same" is said from this agreement on
     missing = 0.2,         -- no verdict of "no difference" when more than this share is missing
     detect = 0.3,          -- nor when a difference in refusals of this size could not have been seen
+    described = 0.005,     -- from this p on, what texts differ in is looked at before they are let go
     draws = 9999,          -- of a permutation test
     work = 1e9,            -- steps for more draws, where so few cannot tell after the correction
     many = 50,             -- strata from which on the tail of a sum of likenesses is taken to be normal

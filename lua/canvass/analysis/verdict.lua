@@ -44,7 +44,13 @@ function verdict.finding(c, a)
                 ("%.0f"):format(100 * math.abs(c.effect)))
         end
     end
+    local terms
+    for place, list in pairs(c.terms or {}) do
+        terms = terms or {}
+        terms[a.region_order[place]] = list
+    end
     return {
+        measures = c.measures, terms = terms,
         question_id = c.question_id, model_id = c.model_id, regions = names, kind = c.kind, effect = c.effect,
         interval = { c.low, c.high }, p = c.p, p_adjusted = c.p_adjusted, test = c.test, text = about .. ": " .. words,
     }
