@@ -16,6 +16,18 @@ static cJSON *service(bool ok, const char *detail)
     return json;
 }
 
+static cJSON *last_json(const struct last_result *last)
+{
+    if (!last)
+        return cJSON_CreateNull();
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddNumberToObject(json, "at", last->at);
+    cJSON_AddStringToObject(json, "status", status_name(last->status));
+    cJSON_AddStringToObject(json, "class", class_name(last->class));
+    cJSON_AddStringToObject(json, "error", last->error);
+    return json;
+}
+
 void api_health(struct request *q)
 {
     struct daemon *d = q->daemon;
@@ -35,6 +47,7 @@ void api_health(struct request *q)
         engine_endpoint_view(session_engine(d->session), i, &v);
         cJSON *one = endpoint_live_json(&v);
         cJSON_AddStringToObject(one, "endpoint", v.spec->id);
+        cJSON_AddItemToObject(one, "last", last_json(metrics_last(d->metrics, v.spec->id)));
         cJSON_AddItemToArray(endpoints, one);
     }
     reply_json(q->call, d->failed ? 503 : 200, json);

@@ -1,6 +1,7 @@
 #include "serve/metrics.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +27,7 @@ struct series {                      /* of one endpoint */
     char *id;                        /* letters, digits and marks that need no escape */
     uint64_t posts, hops, ended[STATUS_COUNT], failed[CLASS_COUNT];
     struct histogram took;
+    struct last_result last;
 };
 
 struct metrics {
@@ -96,6 +98,8 @@ void metrics_engine(struct metrics *m, const struct event *e)
         if (e->warm)
             break;
         s->ended[e->status]++;
+        s->last = (struct last_result){.at = unix_now_s(), .status = e->status, .class = e->class};
+        snprintf(s->last.error, sizeof s->last.error, "%s", e->error ? e->error : "");
         s->failed[e->class] += e->status == STATUS_FAILED;
         if (e->status == STATUS_SUCCEEDED)
             observe(&s->took, e->took_us);
@@ -113,6 +117,14 @@ void metrics_engine(struct metrics *m, const struct event *e)
     default:
         break;
     }
+}
+
+const struct last_result *metrics_last(const struct metrics *m, const char *endpoint)
+{
+    uint32_t at;
+    if (!map_get(&m->ids, str_from(endpoint), &at) || m->series[at].last.at <= 0)
+        return NULL;
+    return &m->series[at].last;
 }
 
 void metrics_reply(struct metrics *m, int status)

@@ -263,12 +263,16 @@ def test_pages_and_what_is_wrong_with_a_query(daemon, server):
 
 def test_health(daemon, server):
     upstream = server(replies(answer()))
-    d = daemon(table({"us/m": upstream.url(), "eu/m": dict(url=upstream.url(), paused="no quota")}))
+    d = daemon(table({"us/m": upstream.url(), "eu/m": dict(url=upstream.url(), paused="no quota")}), "--allow-scripts")
     health = d.get("/health", token=None)
     assert health.status == 200 and health.json["status"] == "ok" and health.json["services"]["store"]["status"] == "ok"
     states = {e["endpoint"]: (e["state"], e["detail"]) for e in health.json["endpoints"]}
     assert states == {"us/m": ("idle", None), "eu/m": ("paused", "no quota")}
     assert d.get("/ready", token=None).json == {"ready": True}
+    assert [e["last"] for e in health.json["endpoints"]] == [None, None]
+    d.wait_for(d.submit(source=job(1, models=["m"], regions=["us"])))
+    last = {e["endpoint"]: e["last"] for e in d.get("/health").json["endpoints"]}
+    assert last["us/m"]["status"] == "succeeded" and last["us/m"]["at"] > 0 and last["eu/m"] is None
 
 
 def test_some_of_a_job_is_cancelled(daemon, server):

@@ -7,6 +7,7 @@ import { comparison } from "./report.js";
 
 const final = ["succeeded", "partial", "failed", "cancelled", "timed_out"];
 const pageSize = 60, lookEvery = 1000;
+const compareBelow = 5000; // executions: a larger job is compared when somebody asks for it
 
 function figures(job) {
   const c = job.executions, to = job.ended_at ?? Date.now() / 1000;
@@ -19,10 +20,10 @@ function figures(job) {
 
 function questionList(job) {
   const list = el("ol", { class: "questions" }), pages = el("div");
-  let from = 0;
+  let from = 0, refused = new Map(); // by question: what the comparison found
   const update = async () => {
     const page = await get(`jobs/${seg(job)}/questions?limit=${pageSize}&cursor=${from}`);
-    list.replaceChildren(...page.questions.map((q) => el("li", {}, el("span", { class: "name", title: q.id }, q.id), barline(q))));
+    list.replaceChildren(...page.questions.map((q) => el("li", {}, el("span", { class: "name", title: q.id }, q.id), barline({ ...q, refused: refused.get(q.id) }))));
     const to = from + page.questions.length;
     const step = (by) => () => { from = Math.max(0, from + by); update(); };
     pages.replaceChildren(...(page.total > pageSize ? [el("div", { class: "pages" },
@@ -30,7 +31,7 @@ function questionList(job) {
       el("button", { disabled: to >= page.total, onclick: step(pageSize) }, "Next"))] : []));
     return page.total;
   };
-  return { node: el("div", {}, list, pages), update };
+  return { node: el("div", {}, list, pages), update, refusals(found) { refused = found; update(); } };
 }
 
 export function jobPage(id) {
@@ -46,7 +47,7 @@ export function jobPage(id) {
     refresh();
   }, el("p", { class: "soft" }, text));
   const again = () => setTimeout(refresh, 300);
-  const questions = questionList(id), regions = regionTable(id, { again, retry: (which) => act("retry", which) }), times = timeline(id), compared = comparison(id);
+  const questions = questionList(id), regions = regionTable(id, { again, retry: (which) => act("retry", which) }), times = timeline(id), compared = comparison(id, (found) => questions.refusals(found));
 
   function showButtons() {
     const key = `${job.state} ${job.executions.failed > 0} ${job.owner_alive}`;
@@ -81,6 +82,7 @@ export function jobPage(id) {
       show(await get(path));
       await details();
       error.textContent = "";
+      if (final.includes(job.state) && job.executions.planned <= compareBelow) compared.run();
     } catch (e) {
       error.textContent = e.message;
     }

@@ -34,13 +34,21 @@ function cells(r) {
     rows.size > shown.length ? el("caption", { class: "soft small" }, `The first ${shown.length} of ${rows.size} rows: canvass report has all.`) : null));
 }
 
-export function comparison(job) {
+function refusals(r) {
+  const found = new Map();
+  for (const c of r.cells) if (c.refused) found.set(c.question_id, (found.get(c.question_id) || 0) + c.refused);
+  return found;
+}
+
+export function comparison(job, told) {
   const node = el("div"), button = el("button", {}, "Compare");
-  button.addEventListener("click", async () => {
+  const run = async () => {
+    if (button.disabled) return;
     button.disabled = true;
     node.replaceChildren(button, el("p", { class: "soft" }, "Comparing…"));
     try {
       const r = await get(`jobs/${seg(job)}/report`);
+      told(refusals(r));
       node.replaceChildren(verdict(r), ...[findings(r)].filter(Boolean), el("details", {}, el("summary", {}, "Every cell"), cells(r),
         el("p", { class: "soft small" }, Object.entries(meaning).map(([l, m]) => `${l} ${m}`).join(" · "))),
       el("details", {}, el("summary", {}, "Method"), el("p", { class: "answer" }, typeof r.method === "string" ? r.method : JSON.stringify(r.method, null, 1))));
@@ -48,7 +56,8 @@ export function comparison(job) {
       node.replaceChildren(button, el("p", { class: "error" }, e.message));
     }
     button.disabled = false;
-  });
+  };
+  button.addEventListener("click", run);
   node.append(button);
-  return { node };
+  return { node, run };
 }

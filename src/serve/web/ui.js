@@ -36,8 +36,9 @@ const sum = (c, names) => names.reduce((n, name) => n + (c[name] || 0), 0);
 
 // c: counts by status, with `planned`, which is every denominator.
 export function bar(c) {
-  const parts = [["ok", c.succeeded], ["no", c.failed], ["off", sum(c, closed)], ["now", sum(c, busy)]];
-  const said = `${c.succeeded} of ${c.planned} succeeded` + (c.failed ? `, ${c.failed} failed` : "") +
+  const refused = c.refused || 0;
+  const parts = [["ok", c.succeeded - refused], ["ref", refused], ["no", c.failed], ["off", sum(c, closed)], ["now", sum(c, busy)]];
+  const said = `${c.succeeded} of ${c.planned} succeeded` + (refused ? `, ${refused} of them refusals` : "") + (c.failed ? `, ${c.failed} failed` : "") +
     (sum(c, closed) ? `, ${sum(c, closed)} cancelled or skipped` : "");
   const node = el("div", { class: "bar", role: "img", "aria-label": said });
   for (const [name, n] of parts) {
@@ -51,7 +52,7 @@ export function bar(c) {
 
 export function barline(c) {
   return el("div", { class: "barline" }, bar(c),
-    el("span", {}, `${c.succeeded}/${c.planned}`, c.failed ? el("span", { class: "no-text" }, ` ✕ ${c.failed}`) : null));
+    el("span", {}, `${c.succeeded}/${c.planned}`, c.refused ? el("span", { class: "no-text" }, ` R ${c.refused}`) : null, c.failed ? el("span", { class: "no-text" }, ` ✕ ${c.failed}`) : null));
 }
 
 export function duration(s) {
