@@ -3,7 +3,7 @@
 
 static struct live *find_live(struct line *line, uint64_t n)
 {
-    LIST_EACH (it, &line->lives) {
+    LIST_EACH(it, &line->lives) {
         struct live *live = container_of(it, struct live, in_line);
         if (live->n == n && !live->warm)
             return live;
@@ -11,7 +11,7 @@ static struct live *find_live(struct line *line, uint64_t n)
     return NULL;
 }
 
-/* One that nobody has asked yet. Whoever comes to it in a line finds that it has ended. */
+/* One that nobody has asked yet. */
 static void cancel_pending(struct engine_job *job, uint64_t n, struct cell cell, const char *reason)
 {
     struct engine *e = job->engine;
@@ -39,6 +39,7 @@ static bool cancel_one(struct engine_job *job, struct cell cell, const char *rea
         live_stop(live, CLASS_NONE, reason);
     else
         cancel_pending(job, n, cell, reason);
+    line_look_again(&job->lines[cell.endpoint]);
     return true;
 }
 
@@ -56,7 +57,5 @@ uint64_t engine_cancel_some(struct engine_job *job, const struct execution_choic
         if (which->n >= 0)
             break;
     }
-    for (uint32_t i = 0; cancelled && i < plan->endpoint_count; i++)
-        line_wake(&job->lines[i]);
     return cancelled;
 }

@@ -9,8 +9,6 @@
 #include "base/timeutil.h"
 #include "engine/state.h"
 
-enum { TURN_MAX = 256 }; /* lines of one job that are passed over at once */
-
 static void gate_timer(struct timer *t)
 {
     gate_call(container_of(t, struct gate, timer));
@@ -64,19 +62,18 @@ static bool gate_has_room(const struct gate *g)
     return gate_has_room_beside(g, g->called);
 }
 
-/* A job that was called stands behind the others that wait: so each gets the same share of a gate that many share,
- * whatever the number of its endpoints. An endpoint has one line of each job, and needs no such care. */
-static void pass_turn(struct gate *g, const struct engine_job *job)
+/* Whoever waits stands in rounds, and each job has one line in each: so all get the same share, whatever the number of
+ * their endpoints. The search ends at the job's own last line, which is last of all where only one job waits. */
+static void gate_wait(struct gate *g, struct line *line)
 {
-    const struct list *stop = NULL;
-    for (unsigned n = 0; !g->endpoint && n < TURN_MAX && !list_empty(&g->sema.waiters); n++) {
-        struct list *head = g->sema.waiters.next;
-        if (head == stop || container_of(head, struct line, link)->job != job)
-            break;
-        stop = stop ? stop : head;
-        list_unlink(head);
-        list_push(&g->sema.waiters, head);
-    }
+    struct list *waiters = &g->sema.waiters, *it = waiters->prev;
+    while (it != waiters && container_of(it, struct line, link)->job != line->job)
+        it = it->prev;
+    uint64_t latest = it == waiters ? 0 : container_of(it, struct line, link)->round;
+    line->round = (latest > g->round ? latest : g->round) + 1;
+    for (it = waiters->prev; it != waiters && container_of(it, struct line, link)->round > line->round;)
+        it = it->prev;
+    list_push(it->next, &line->link);
 }
 
 void gate_call(struct gate *g)
@@ -94,7 +91,8 @@ void gate_call(struct gate *g)
         if (!gate_has_room(g) || (g->sema.rate.per_minute > 0 && g->called))
             return;
         struct line *line = container_of(list_pop(&g->sema.waiters), struct line, link);
-        pass_turn(g, line->job);
+        if (line->round > g->round)
+            g->round = line->round;
         line->called_by = g;
         g->called++;
         list_push(&g->engine->ready, &line->link);
@@ -183,6 +181,12 @@ void line_wake(struct line *line)
     }
 }
 
+void line_look_again(struct line *line)
+{
+    line_leave(line);
+    line_wake(line);
+}
+
 static bool line_has_work(struct line *line)
 {
     struct run *run;
@@ -222,7 +226,7 @@ static bool line_take_permits(struct line *line, int64_t now_us)
         if (g == caller)
             list_push_front(&g->sema.waiters, &line->link);
         else
-            list_push(&g->sema.waiters, &line->link);
+            gate_wait(g, line);
         gate_call(g); /* arms its timer */
         if (caller && caller != g)
             gate_call(caller);

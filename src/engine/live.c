@@ -543,6 +543,7 @@ static void timer_fired(struct timer *t)
         break;
     case PHASE_DUE: /* never came to its next attempt */
         live_give_up(live, CLASS_NONE, "");
+        line_look_again(live->line);
         break;
     default:
         assert(false && "no timer runs while a row is on its way to disk");

@@ -30,6 +30,7 @@ struct gate {
     char *name;                /* of a region or group; NULL: an endpoint's, a job's, the program's */
     struct timer timer;
     unsigned called;           /* lines moved to `ready` that have not tried yet */
+    uint64_t round;            /* of the latest of them */
     bool held;                 /* closed for a time; not looked at since */
     unsigned ramp;             /* after a hold, in flight at most: one more with each answer; 0: no such cap */
 };
@@ -110,6 +111,7 @@ struct line {
     struct endpoint *endpoint;
     uint32_t position;          /* of the endpoint in the plan */
     struct gate *called_by;     /* its permit is kept for this line; NULL: none */
+    uint64_t round;             /* of the gate it waits at: those of earlier rounds go first */
     struct list parts;
     struct list due;            /* of struct live: retries whose wait is over, first in first out */
     struct list lives;          /* of struct live, all */
@@ -223,6 +225,8 @@ void gate_empty(struct gate *g);              /* all who wait or were called loo
 void permits_release(struct live *live);
 void line_wake(struct line *line);            /* there may be work */
 void line_leave(struct line *line);           /* out of the list it is in */
+/* What it waits to start has ended elsewhere: what comes after that may need no permit. Not from its own turn. */
+void line_look_again(struct line *line);
 void lines_pump(struct engine *e);            /* starts all that may start */
 
 /* ---- endpoint.c ---- */

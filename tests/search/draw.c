@@ -215,6 +215,8 @@ void scenario_draw(struct search *s)
     s->jump_share = trouble(s, 0.02);
     s->retune_share = trouble(s, 0.02);
     s->fail_share = trouble(s, 0.003);
+    s->pause_share = trouble(s, 0.02);
+    s->cancel_share = trouble(s, 0.02);
     s->commit_us = commits_us[draw(s, ARRAY_LEN(commits_us))];
     s->slow_commit_us = chance(s, 0.2) ? 60 * SECOND_US : s->commit_us;
 }

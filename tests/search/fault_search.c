@@ -335,7 +335,7 @@ static void job_begin(struct search *s, struct search_job *j, unsigned i)
     struct plan *plan = plan_make(j->spec, s->table, &err);
     PROMISE(s, plan && plan->count == j->count, "no plan");
     snprintf(id, sizeof id, "j%u", i);
-    j->over = j->policy_failed = false;
+    j->over = j->policy_failed = j->paused = false;
     j->stopped = STOPPED_NOT;
     engine_submit(s->engine, &(struct job_start){
         .id = id, .first_row = j->first_row, .spec = j->spec, .plan = plan, .past = s->life ? &j->past : NULL,
@@ -408,9 +408,53 @@ static void stop_one(struct search *s, struct search_job *j, enum stop_how how)
     engine_stop(j->job, how, JOB_CANCELLED, "drawn to be cancelled");
 }
 
-/* Nothing is due any more: right only where somebody waits for an endpoint that is paused. */
+static void pause_or_go_on(struct search *s, struct search_job *j)
+{
+    if (!j->job || j->over)
+        return;
+    bool may = !j->job->closed && j->job->stopping == JOB_GOES_ON;
+    bool done = j->paused ? engine_unpause(j->job) : engine_pause(j->job, "drawn to be paused");
+    PROMISE(s, done == may, "a job that %s is not %s", may ? "runs" : "ends", j->paused ? "let go on" : "paused");
+    trace(s, "the job of row %d is %s", (int)j->first_row, j->paused ? "let go on" : "paused");
+    j->paused = may && !j->paused;
+    s->figures->pauses++;
+}
+
+/* By number, question, endpoint, cell, or all of them. */
+static void cancel_some(struct search *s, struct search_job *j)
+{
+    struct execution_choice which = {-1, -1, -1};
+    uint64_t open = 0;
+    if (!j->job || j->over)
+        return;
+    const struct plan *plan = j->job->plan;
+    if (chance(s, 0.4))
+        which.n = (int64_t)draw(s, plan->count);
+    else if (chance(s, 0.7))
+        which.question = (int64_t)draw(s, plan->question_count);
+    if (which.n < 0 && chance(s, 0.7))
+        which.endpoint = (int64_t)draw(s, plan->endpoint_count);
+    for (uint64_t n = 0; n < plan->count && !j->job->closed && j->job->stopping == JOB_GOES_ON; n++) {
+        struct cell cell = plan_cell(plan, n);
+        open += (which.n < 0 || n == (uint64_t)which.n) && (which.question < 0 || cell.question == which.question) &&
+                (which.endpoint < 0 || cell.endpoint == which.endpoint) &&
+                !status_is_final(s->said[j->first_row + (int64_t)n].status);
+    }
+    trace(s, "cancelled of the job of row %d: number %d, question %d, endpoint %d", (int)j->first_row, (int)which.n,
+          (int)which.question, (int)which.endpoint);
+    uint64_t cancelled = engine_cancel_some(j->job, &which, "drawn to be cancelled");
+    PROMISE(s, cancelled == open, "%" PRIu64 " are cancelled, of %" PRIu64 " that were open", cancelled, open);
+    s->figures->cancels += cancelled;
+}
+
+/* Nothing is due any more: right only where a job is paused, or somebody waits for an endpoint that is. */
 static void unblock(struct search *s)
 {
+    for (unsigned k = 0; k < s->job_count; k++)
+        if (s->jobs[k].paused && !s->jobs[k].over) {
+            pause_or_go_on(s, &s->jobs[k]);
+            return;
+        }
     for (unsigned i = 0; i < s->rows_count; i++)
         if (s->disk[i].status == STATUS_PENDING || s->disk[i].status == STATUS_BACKING_OFF ||
             s->disk[i].status == STATUS_WAITING_RESULT)
@@ -442,6 +486,10 @@ static bool act(struct search *s)
         stop_one(s, &s->jobs[draw(s, s->job_count)], chance(s, 0.5) ? STOP_ABORT : STOP_DRAIN);
     if (!s->store_failed && chance(s, s->retune_share))
         retune(s);
+    if (!s->store_failed && chance(s, s->pause_share))
+        pause_or_go_on(s, &s->jobs[draw(s, s->job_count)]);
+    if (!s->store_failed && chance(s, s->cancel_share))
+        cancel_some(s, &s->jobs[draw(s, s->job_count)]);
     if (chance(s, s->jump_share)) {
         s->jumped_us += (int64_t)draw(s, 600) * SECOND_US;
         s->figures->jumps++;
@@ -554,8 +602,10 @@ void __asan_on_error(void)
 static void tell(const struct figures *f, double took_s)
 {
     printf("%" PRIu64 " scenarios, %" PRIu64 " steps, %" PRIu64 " events, %" PRIu64 " POSTs, %" PRIu64 " faults, %" PRIu64
-           " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64 " table edits, 0 broken promises, %.1f s\n",
-           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, f->retunings, took_s);
+           " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64 " table edits, %" PRIu64
+           " pauses, %" PRIu64 " cancelled, 0 broken promises, %.1f s\n",
+           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, f->retunings, f->pauses,
+           f->cancels, took_s);
 }
 
 int main(int argc, char **argv)

@@ -108,6 +108,7 @@ static void take_permits(struct search *s, unsigned row)
     e->held++;
     PROMISE(s, !spec->paused, "%s is paused and is asked", spec->id);
     PROMISE(s, !job->stopped, "%s is asked for a job that has been stopped", spec->id);
+    PROMISE(s, !job->paused, "%s is asked for a job that is paused", spec->id);
     PROMISE(s, now_us >= e->held_until_us, "%s is asked before its Retry-After is over", spec->id);
     PROMISE(s, now_us >= e->open_until_us, "%s is asked while its breaker is open", spec->id);
     check_cap(s, e->held, e->warm ? (spec->adaptive.ceiling ? spec->adaptive.ceiling : spec->slots) : 1, spec->id);
@@ -201,6 +202,7 @@ void referee_sent(struct search *s, const struct exchange *x, unsigned row, unsi
     PROMISE(s, !s->store_failed, "row %u is asked, and nothing can be kept", row);
     PROMISE(s, strcmp(spec_of(s, row)->id, x->endpoint->id) == 0, "row %u is put to %s", row, x->endpoint->id);
     PROMISE(s, job_of_row(s, row)->stopped != STOPPED_ABORT, "row %u is asked after its job was aborted", row);
+    PROMISE(s, !status_is_final(s->said[row].status), "row %u is asked after it has ended", row);
     for (unsigned i = 0; i < s->open_count; i++)
         PROMISE(s, s->open[i].row != row, "row %u is asked twice at once", row);
     x->post ? check_post(s, x, row, attempt) : check_get(s, x, row, attempt);
@@ -307,7 +309,8 @@ void referee_event(struct search *s, const struct event *e)
         }
 }
 
-/* A run is a barrier: nothing of it is open once the policy hears that it has ended. */
+/* A run is a barrier: nothing of it is open once the policy hears that it has ended. Nobody waits for the row of what
+ * was never asked. */
 void referee_run_ended(struct search *s, struct search_job *j, const struct lane *lane)
 {
     for (uint64_t n = 0; n < j->count; n++) {
@@ -316,7 +319,8 @@ void referee_run_ended(struct search *s, struct search_job *j, const struct lane
             continue;
         PROMISE(s, status_is_final(said->status), "a run ends while row %d is %s", (int)(j->first_row + (int64_t)n),
                 status_name(said->status));
-        PROMISE(s, said->status == STATUS_SKIPPED || disk->status == said->status, "a run ends before row %d is on disk",
+        bool waited_for = said->status != STATUS_SKIPPED && said->status != STATUS_CANCELLED;
+        PROMISE(s, !waited_for || disk->status == said->status, "a run ends before row %d is on disk",
                 (int)(j->first_row + (int64_t)n));
     }
 }
@@ -444,7 +448,7 @@ void referee_step(struct search *s)
         if (!j->job)
             continue;
         check_counters(s, j);
-        if (settled && !j->stopped)
+        if (settled && !j->stopped && !j->paused)
             check_starvation(s, j);
     }
     if (settled)

@@ -82,7 +82,7 @@ struct search_job {
     unsigned lane_count, lanes_open;
     uint64_t posts_before, hops_before;
     enum { STOPPED_NOT, STOPPED_DRAIN, STOPPED_ABORT } stopped;
-    bool over, policy_failed;
+    bool over, policy_failed, paused;
     struct job_past past;
     struct begun *begun;
     uint8_t *status;
@@ -104,7 +104,7 @@ struct endpoint_watch {
 };
 
 struct figures {
-    uint64_t scenarios, steps, events, posts, faults, crashes, stops, jumps, retunings;
+    uint64_t scenarios, steps, events, posts, faults, crashes, stops, jumps, retunings, pauses, cancels;
 };
 
 struct search {
@@ -116,7 +116,7 @@ struct search {
     struct search_job jobs[JOBS_MAX];
     unsigned job_count, life, lives;
     unsigned rows_count;
-    double inject_share, crash_share, stop_share, jump_share, retune_share, fail_share;
+    double inject_share, crash_share, stop_share, jump_share, retune_share, fail_share, pause_share, cancel_share;
     int64_t commit_us, slow_commit_us;
 
     struct virtual *world;

@@ -451,6 +451,52 @@ static void some_are_cancelled_and_the_others_go_on(void **state)
             }
 }
 
+/* Its line waits at a gate that will never call it: what was cancelled must not need a permit to be over. */
+static void what_waits_for_a_paused_endpoint_can_be_cancelled(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 2, 5);
+    w->table->endpoints[1].paused = "too dear";
+    world_start(w);
+    while (world_step(w))
+        continue;
+    assert_false(w->over);
+    assert_int_equal(engine_cancel_some(w->job, &(struct execution_choice){-1, -1, 1}, "not wanted"), 5);
+    world_run(w);
+    world_check_ended(w);
+    assert_int_equal(world_view(w).tally.by_status[STATUS_SUCCEEDED], 5);
+    world_free(w);
+}
+
+static void not_sent(struct world *w, const struct exchange *x, struct reply *out)
+{
+    (void)w, (void)x;
+    out->wire = WIRE_NOT_SENT;
+}
+
+/* A second run wants what the first has begun, and its line is asleep at a paused endpoint until the deadline. */
+static void a_deadline_at_a_paused_endpoint_ends_all_that_wait_for_it(void **state)
+{
+    (void)state;
+    struct world *w = world_new(1, 1, 1);
+    struct region_table *t = next_table(1, 1);
+    t->endpoints[0].paused = "too dear";
+    w->respond = not_sent;
+    world_start(w);
+    while (w->ended_rows == 0)
+        assert_true(world_step(w));
+    change(w, t);
+    while (endpoint(w, 0).backing_off)
+        assert_true(world_step(w));
+    w->policy = 6;
+    w->part = 1;
+    engine_run(w->job, selection_copy(w->all), NULL);
+    world_run(w);
+    world_check_ended(w);
+    assert_int_equal(w->row_status[0], STATUS_FAILED);
+    world_free(w);
+}
+
 static void a_drained_engine_leaves_the_rest_open(void **state)
 {
     (void)state;
@@ -479,6 +525,8 @@ int main(void)
         cmocka_unit_test(a_paused_job_asks_nobody),
         cmocka_unit_test(a_paused_job_can_be_stopped),
         cmocka_unit_test(some_are_cancelled_and_the_others_go_on),
+        cmocka_unit_test(what_waits_for_a_paused_endpoint_can_be_cancelled),
+        cmocka_unit_test(a_deadline_at_a_paused_endpoint_ends_all_that_wait_for_it),
         cmocka_unit_test(a_drained_engine_leaves_the_rest_open),
         cmocka_unit_test(raised_permits_are_used_within_one_turn),
         cmocka_unit_test(lowered_permits_drain),
