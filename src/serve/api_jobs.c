@@ -1,4 +1,5 @@
 /* /api/v1/jobs: lists, one, and the verbs on it. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,6 +50,24 @@ static void add_json(struct buf *out, cJSON *json)
     cJSON_Delete(json);
 }
 
+/* row, ended_at: of the job as it is now. NULL with q->err. */
+static const char *stored_json(struct query *q, struct reader *reader, const char *id, int64_t row, const struct value *ended)
+{
+    struct ended_job *e = &q->daemon->ended[(uint64_t)row % ENDED_JOBS];
+    bool has_ended = ended->type == VALUE_REAL;
+    if (has_ended && e->json && e->row == row && e->ended_at >= ended->real && e->ended_at <= ended->real)
+        return e->json;
+    struct job_summary job;
+    if (!reader_job(reader, id, &job, &q->err))
+        return NULL;
+    cJSON *json = job_json(&job);
+    free(e->json);
+    *e = (struct ended_job){row, has_ended ? ended->real : (double)NAN, cJSON_PrintUnformatted(json)};
+    cJSON_Delete(json);
+    return e->json;
+}
+
+/* id, row, ended_at */
 static bool list_job(void *ctx, int columns, const char *const *names, const struct value *v)
 {
     struct listing *l = ctx;
@@ -56,16 +75,12 @@ static bool list_job(void *ctx, int columns, const char *const *names, const str
     (void)columns, (void)names;
     if (l->count == q->limit)
         return false;
-    struct job_summary job;
     char *id = mem_strndup(v[0].text.ptr, v[0].text.len);
-    const char *live = live_json(q, id);
-    l->ok = live || reader_job(l->reader, id, &job, &q->err);
+    const char *live = live_json(q, id), *json = live ? live : stored_json(q, l->reader, id, v[1].integer, &v[2]);
+    l->ok = json;
     if (l->count++)
         buf_addc(&q->body, ',');
-    if (live)
-        buf_adds(&q->body, live);
-    else if (l->ok)
-        add_json(&q->body, job_json(&job));
+    buf_adds(&q->body, json ? json : "");
     l->last_row = v[1].integer;
     free(id);
     return l->ok;
@@ -86,8 +101,8 @@ static void read_jobs(struct query *q, struct reader *reader)
     const char *bind[] = {from};
     snprintf(from, sizeof from, "%lld", (long long)q->from);
     buf_adds(&q->body, "{\"jobs\":[");
-    bool ok = reader_sql(reader, "SELECT id, row FROM jobs WHERE row < CAST(?1 AS INTEGER) ORDER BY row DESC", bind, 1,
-                         0, list_job, &l, &q->err) && l.ok;
+    bool ok = reader_sql(reader, "SELECT id, row, ended_at FROM jobs WHERE row < CAST(?1 AS INTEGER)"
+                                 " ORDER BY row DESC", bind, 1, 0, list_job, &l, &q->err) && l.ok;
     snprintf(last, sizeof last, "%lld", (long long)l.last_row);
     bind[0] = last;
     ok = ok && reader_sql(reader, "SELECT count(*) FROM jobs", NULL, 0, 0, take_number, &total, &q->err) &&

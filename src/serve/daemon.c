@@ -193,6 +193,8 @@ bool daemon_run(struct region_table *table, const struct daemon_options *o, stru
         d.failure.code = ERR_STORE;
     }
     runs_close(&d);
+    for (size_t i = 0; i < ENDED_JOBS; i++)
+        free(d.ended[i].json);
     events_free(d.events);
     metrics_free(d.metrics);
     live_table_free(d.live);

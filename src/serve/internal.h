@@ -18,6 +18,15 @@
 #include "serve/metrics.h"
 #include "store/store.h"
 
+/* What was counted of a job that has ended: it stays so until somebody goes on with it, and then it ends at another time.
+ * The reader thread's. */
+struct ended_job {
+    int64_t row;
+    double ended_at;
+    char *json;                     /* NULL: the slot is free */
+};
+enum { ENDED_JOBS = 1024 };
+
 struct daemon {
     const struct daemon_options *options;
     struct session *session;
@@ -32,6 +41,7 @@ struct daemon {
     struct live_table *live;
     struct list reports;            /* of struct report: processes that make one */
     unsigned report_count;
+    struct ended_job ended[ENDED_JOBS]; /* by row, the latest in its slot */
     double started_at;
     bool draining, failed;
     struct err failure;

@@ -1,8 +1,10 @@
 """The daemon: jobs over HTTP, side by side, over restarts."""
 import json
+import random
 import socket
 import sqlite3
 import threading
+import time
 
 import pytest
 
@@ -380,3 +382,32 @@ def test_a_report_does_not_keep_anybody_waiting(daemon, server, canvass):
             s.sendall(f"GET /api/v1/jobs/{job_id}/report HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
     wait_until(lambda: d.get(f"/api/v1/jobs/{job_id}/report").status == 200)
     assert d.stop().status == 0
+
+
+def test_kills_at_any_moment(daemon, server, canvass):
+    """With submissions, edits and cancels under way: each start goes on with what there is, and in the end all is asked."""
+    upstream = server(replies(answer()))
+    source = table({"us/m": dict(url=upstream.url(), slots=3), "eu/m": upstream.url()},
+                   retry=dict(attempts=4, base="5ms", unknown=True))
+    random_, keys = random.Random(5), [f"key-{n}" for n in range(8)]
+    path = canvass.folder / "regions.lua"
+    path.write_text(source)
+    for key in keys:
+        d = daemon(path, "--at-once", "2", jobs={"study.lua": job(150)})
+        end = time.monotonic() + random_.uniform(0, 0.3)
+        while time.monotonic() < end:
+            try:
+                d.post("/api/v1/jobs", {"script": "study.lua"}, headers={"Idempotency-Key": key})
+                d.request("PUT", "/api/v1/regions", {"source": f"{source}\n-- {random_.random()}\n"})
+                d.post(f"/api/v1/endpoints/us/m/{random_.choice(['pause', 'resume'])}")
+            except OSError:
+                break
+        d.stop(9)
+    d = daemon(path)
+    d.post("/api/v1/endpoints/us/m/resume")
+    for key in keys:
+        d.post("/api/v1/jobs", {"script": "study.lua"}, headers={"Idempotency-Key": key})
+    listed = wait_until(lambda: (jobs := d.get("/api/v1/jobs").json["jobs"]) and
+                        all(j["state"] == "succeeded" for j in jobs) and jobs)
+    assert len(listed) == len(keys) and all(j["executions"]["succeeded"] == 300 for j in listed)
+    assert d.get("/health").json["status"] == "ok" and d.stop().status == 0
