@@ -17,7 +17,7 @@ local verdict = require "canvass.analysis.verdict"
 
 local analysis = {}
 local methods = {}
-local kinds = { "refusal", "answer", "similarity", "length", "missing" }
+local kinds = { "refusal", "answer", "similarity", "length", "missing", "score" }
 
 function analysis.new(seed)
     return setmetatable({
@@ -91,7 +91,7 @@ function methods:execution(row)
     success.planned = success.planned + 1
     success.succeeded = success.succeeded + (row.status == "succeeded" and 1 or 0)
     success.answered = success.answered + ((what == "answer" or what == "truncated") and 1 or 0)
-    local item = { region = region, what = what }
+    local item = { region = region, what = what, score = row.score }
     if what == "answer" or what == "truncated" then
         item.text = row.answer
     end
@@ -157,7 +157,7 @@ end
 
 function methods:end_model(question, model_id, model)
     local strata = { refusal = stratum_of(question), answer = stratum_of(question), length = stratum_of(question),
-                     missing = stratum_of(question) }
+                     missing = stratum_of(question), score = stratum_of(question) }
     local answers, sizes = {}, {}
     for _, item in ipairs(model.items) do
         local what = item.what
@@ -181,6 +181,11 @@ function methods:end_model(question, model_id, model)
             end
             put(strata.length, item.region, #item.words)
             answers[#answers + 1] = item
+        end
+        if item.score then
+            local cell = model.cells[item.region]
+            put(strata.score, item.region, item.score)
+            cell.score, cell.scored = (cell.score or 0) + item.score, (cell.scored or 0) + 1
         end
         sizes[item.region] = (sizes[item.region] or 0) + 1
         self.repeats = math.max(self.repeats, sizes[item.region])
@@ -272,8 +277,8 @@ function methods:report(findings)
     table.sort(not_computed, function(a, b) return a.reason < b.reason end)
     for _, cell in ipairs(self.cells) do
         cell.mean_words = cell.words and cell.words / cell.texts or nil
-        cell.words = nil
-        cell.texts = nil
+        cell.mean_score = cell.score and cell.score / cell.scored or nil
+        cell.words, cell.texts, cell.score, cell.scored = nil, nil, nil, nil
     end
     local notes = self.contaminants:list(self)
     local power = verdict.power(self)

@@ -38,7 +38,8 @@ local function as_json(r)
 end
 
 local columns = { "question_id", "model_id", "region", "planned", "succeeded", "refused", "empty", "truncated",
-                  "filtered", "malformed", "failed", "not_asked", "correct", "mean_words", "script", "phrase" }
+                  "filtered", "malformed", "failed", "not_asked", "correct", "mean_words",
+                  "mean_score", "script", "phrase" }
 
 local function as_csv(r)
     local lines = { table.concat(columns, ",") }

@@ -300,6 +300,23 @@ struct kept *kept_load(struct reader *reader, const char *job_id, const struct k
     return k;
 }
 
+struct kept *kept_load_file(struct reader *reader, const char *job_id, const struct script_limits *limits,
+                            struct kept_job *out, struct err *err)
+{
+    struct kept *k = mem_zalloc(sizeof *k);
+    struct kept_job job = {0};
+    arena_init(&k->arena);
+    if (read_all(k, reader, job_id, err))
+        job.file = make_job(k, limits, err);
+    if (!job.file || !same_questions(job_file_spec(job.file), reader, job_id, err)) {
+        kept_free(k, &job);
+        return NULL;
+    }
+    job.job_id = arena_strdup(&k->arena, job_id);
+    *out = job;
+    return k;
+}
+
 void kept_free(struct kept *k, struct kept_job *job)
 {
     job_file_free(job->file);

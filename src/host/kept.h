@@ -28,6 +28,9 @@ struct kept_options {
 /* Loads the job again from its stored copy. On NULL nothing is held. */
 MUST_USE struct kept *kept_load(struct reader *reader, const char *job_id, const struct kept_options *options,
                                 struct kept_job *out, struct err *err);
+/* The same without region table and plan, for whoever does not run it. */
+MUST_USE struct kept *kept_load_file(struct reader *reader, const char *job_id, const struct script_limits *limits,
+                                     struct kept_job *out, struct err *err);
 void kept_free(struct kept *k, struct kept_job *job); /* after the job was run */
 
 /* The region tables of a database, each loaded when it is first wanted, and its secrets never. */

@@ -36,6 +36,11 @@ MUST_USE struct job_file *job_file_load(const char *path, const struct job_file_
 void job_file_free(struct job_file *f);                    /* NULL is a no-op; after its engine job was freed */
 const struct job_spec *job_file_spec(const struct job_file *f);
 
+/* Has the job a scorer? What it says of an answer: NAN when it says nothing. False with err when it fails. */
+bool job_file_scores(const struct job_file *f);
+bool job_file_score(struct job_file *f, const struct question *question, struct str answer, double *score,
+                    struct err *err);
+
 /* The policy over one plan; one at a time for each file. */
 void job_file_policy(struct job_file *f, const struct plan *plan, struct policy_port *out);
 

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from helpers import answer, job, table
+from helpers import Raw, answer, job, table
 
 REFUSAL = "I'm sorry, but I can't help with that."
 WORDS = "writing printing steam vaccines electricity wheels paper glass steel money ships maps clocks".split()
@@ -95,3 +95,30 @@ def test_usage(asked, canvass):
     assert canvass("report", "nothing-9").status == 2
     assert canvass("report", "last", "--seed", "x").status == 2
     assert canvass("report").status == 2
+
+
+def test_the_jobs_own_scorer(asked, write):
+    scorer = Raw("function(answer, question) if question.skip then return nil end "
+                 "return question.weight * tonumber(answer:match('%d+')) end")
+    questions = [dict(id="q1", prompt="question 1", weight=2), dict(id="q2", prompt="question 2", skip=True)]
+    canvass = asked(lambda prompt, region, model, n: f"{n % 3 + 6 * (region == 'eu' and model == 'big')} points",
+                    questions=questions, score=scorer)
+    said = canvass("report", "last", "--json").json
+    found = [f for f in said["findings"] if f["kind"] == "score"]
+    assert [(f["question_id"], f["model_id"], f["regions"]) for f in found] == [("q1", "big", ["eu"])]
+    assert 10 <= found[0]["effect"] <= 14 and found[0]["interval"][0] > 8
+    cells = {(c["question_id"], c["model_id"], c["region"]): c for c in said["cells"]}
+    assert cells["q1", "big", "eu"]["mean_score"] >= 12 and "mean_score" not in cells["q2", "big", "eu"]
+    without = canvass("report", "last", "--json", "--no-score").json
+    assert not [f for f in without["findings"] if f["kind"] == "score"]
+
+
+def test_a_scorer_that_fails(asked):
+    canvass = asked(lambda prompt, region, model, n: "4", samples=1, score=Raw("function(a, q) return q.nothing.x end"))
+    result = canvass("report", "last")
+    assert result.status != 0 and result.out == "" and "--no-score" in result.err and "job.lua:1" in result.err, result
+    assert canvass("report", "last", "--no-score").status == 0
+    canvass = asked(lambda prompt, region, model, n: "4", samples=1, score=Raw("function(a, q) return {} end"))
+    assert "score returned a table" in canvass("report", "last").err
+    canvass = asked(lambda prompt, region, model, n: "4", samples=1, score=Raw("function(a, q) while true do end end"))
+    assert "of CPU time" in canvass("report", "last", "--script-call-time", "100ms").err

@@ -7,6 +7,7 @@ return {
         refusal = 0.1, answer = 0.1, missing = 0.1, -- difference of shares
         similarity = 0.02, -- alike within a region less alike between regions
         length = 0.2,      -- share of the length elsewhere
+        score = 0,         -- what a scorer counts in is its own
     },
     same_answer = 0.5,     -- two answers agree from this share of common words on
     agreement = 0.8,       -- "the same" is said from this agreement on

@@ -39,6 +39,9 @@ function verdict.finding(c, a)
         if c.kind == "length" then
             words = ("answers in %s are %s %s than %s"):format(high, percent(math.abs(c.effect)),
                 c.effect > 0 and "longer" or "shorter", low)
+        elseif c.kind == "score" then
+            words = ("scores are %.3g %s in %s than %s"):format(math.abs(c.effect),
+                c.effect > 0 and "higher" or "lower", high, low)
         else
             words = ("%s %s often in %s than %s (%s points)"):format(verbs[c.kind], more, high, low,
                 ("%.0f"):format(100 * math.abs(c.effect)))
@@ -149,12 +152,11 @@ end
 
 function verdict.method(a)
     local text = ("%d comparisons: for each question and model with repeats, and for each model over its questions: " ..
-        "refusals, expected answers, likeness (Jaccard, words), length and missing cells. Exact and permutation " ..
-        "tests (up to %d draws, seed %d) that exchange answers within a question only; Holm over all of them at %g. " ..
-        "A finding also has an interval without 0 and an effect of a relevant size. Missing cells are not filled " ..
-        "in. Refusals are found by phrases; likeness is that of words, not of meaning."):format(#a.comparisons,
-        settings.draws, a.seed,
-        settings.alpha)
+        "refusals, expected answers, likeness (Jaccard, words), length, missing cells and the job's scores. Exact " ..
+        "and permutation tests (up to %d draws, seed %d) that exchange answers within a question only; Holm over " ..
+        "all of them at %g. A finding also has an interval without 0 and an effect of a relevant size. Missing " ..
+        "cells are not filled in. Refusals are found by phrases; likeness is that of words, not of meaning."):format(
+        #a.comparisons, settings.draws, a.seed, settings.alpha)
     if a.unresolved > 0 then
         text = text .. (" %d comparisons would have taken more draws than were made to be told from chance: a " ..
             "finding may be missing."):format(a.unresolved)
