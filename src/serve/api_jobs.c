@@ -317,12 +317,14 @@ void api_job_pause(struct request *rq)
         cJSON_Delete(body);
         return;
     }
-    if (r && r->job && session_job_engine(r->job)) {
-        struct job_view v;
-        bool changed = session_pause(r->job, reason && *reason ? reason : "paused on request");
-        if (changed)
-            log_control(rq, "pause", author_of(author), reason);
+    struct job_view v = {.state = JOB_QUEUED};
+    bool runs = r && r->job && session_job_engine(r->job);
+    bool changed = runs && session_pause(r->job, reason && *reason ? reason : "paused on request");
+    if (changed)
+        log_control(rq, "pause", author_of(author), reason);
+    if (runs)
         engine_job_view(session_job_engine(r->job), &v);
+    if (runs && !job_state_is_final(v.state)) { /* one that has just ended is here for a moment more */
         events_touch(rq->daemon->events, r);
         reply_changed(rq->call, rq->params[0], job_state_name(v.state), changed);
     } else {
