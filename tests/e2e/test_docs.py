@@ -395,3 +395,16 @@ def test_anchors(path):
     slugs = {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in sections(text)}
     anchors = re.findall(r"\]\(#([^)]+)\)", text)
     assert set(anchors) <= slugs
+
+
+def test_the_image_has_what_the_program_is_linked_to():
+    """Each shared library that it names itself is of a package that scripts/Dockerfile installs."""
+    linked = subprocess.run(["readelf", "-d", BINARY], capture_output=True, text=True, check=True).stdout
+    needed = re.findall(r"\(NEEDED\)[^[]*\[(lib[a-z0-9_+]*[a-z+]|lib\w+)", linked)
+    assert len(needed) > 8, linked
+    installed = (ROOT / "scripts/Dockerfile").read_text()
+    of = {"libicuuc": "libicu72", "libcrypto": "libssl3", "libssl": "libssl3", "libsqlite": "libsqlite3-0", "libsqlite3": "libsqlite3-0", "libcurl": "libcurl4",
+          "liblua": "liblua5.4-0", "liblua5": "liblua5.4-0", "libmicrohttpd": "libmicrohttpd12", "libcjson": "libcjson1", "libev": "libev4"}
+    own = {"libc", "libm", "libpthread", "libasan", "libubsan", "libtsan", "libstdc++", "libgcc_s", "libicui18n", "libicudata"}
+    for library in set(needed) - own:
+        assert of.get(library, library) in installed, library
