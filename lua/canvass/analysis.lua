@@ -170,7 +170,11 @@ function methods:end_model(question, model_id, model)
         end
         if item.text then
             item.words = text.new(item.text:sub(1, 1 << 20))
-            item.correct = outcome.correct(item.text, question.expected)
+            local why
+            item.correct, why = outcome.correct(item.text, question.expected)
+            if why then
+                self:skip(question.id .. ": " .. why)
+            end
             local cell = model.cells[item.region]
             cell.script = cell.script or text.script(item.words)
             cell.words = (cell.words or 0) + #item.words

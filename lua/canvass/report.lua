@@ -189,7 +189,7 @@ local function as_text(r, columns_wide)
     out[#out + 1] = "Method"
     out[#out + 1] = wrap(r.method, width, "  ")
     for _, n in ipairs(r.not_computed) do
-        out[#out + 1] = wrap(("Not computed for %d comparisons: %s."):format(n.comparisons, n.reason), width, "  ")
+        out[#out + 1] = wrap(("Not computed, %d times: %s."):format(n.comparisons, text.plain(n.reason)), width, "  ")
     end
     out[#out + 1] = ("  job %s, region table revision %s, seed %d"):format(text.plain(r.job_id or "?"),
         tostring(r.revision or "?"), r.seed)

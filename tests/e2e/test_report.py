@@ -89,6 +89,15 @@ def test_answers_and_ids_are_harmless(asked):
     assert lines[1][0] == "'=1+1" and len(lines) == 13 and all(len(line) == len(lines[0]) for line in lines)
 
 
+def test_a_pattern_that_is_none_spoils_nothing_else(asked):
+    questions = [dict(id="q1", prompt="question 1", expected=dict(pattern="%")), dict(id="q2", prompt="question 2")]
+    canvass = asked(one_refuses, questions=questions)
+    said = canvass("report", "last", "--json").json
+    assert {f["question_id"] for f in said["findings"]} == {"q2"}
+    assert any("q1" in n["reason"] and "no Lua pattern" in n["reason"] for n in said["not_computed"])
+    assert "no Lua pattern" in " ".join(canvass("report", "last").out.split())
+
+
 def test_usage(asked, canvass):
     asked(one_refuses, samples=1)
     assert canvass("report", "last", "--json", "--csv").status == 2

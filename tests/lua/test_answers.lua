@@ -63,6 +63,8 @@ function suite.expected_answers()
     end
     equal(outcome.correct("x", true), nil)
     equal(outcome.correct("x", {}), nil)
+    local right, why = outcome.correct("x", { pattern = "%" })
+    assert(right == nil and why:find("malformed"))
 end
 
 local function alike(name, a, b)

@@ -151,7 +151,7 @@ end
 
 -- expected: as the question has it. Text: the answer holds these words; a number: that number; a list: one of these;
 -- { exact = }: it is that and nothing else; { pattern = }: a Lua pattern of the folded answer; { number =,
--- tolerance = }; { one_of = }. nil: cannot be checked.
+-- tolerance = }; { one_of = }. nil, and perhaps why: cannot be checked.
 function outcome.correct(answer, expected)
     if type(expected) == "string" then
         return holds(answer, expected)
@@ -162,7 +162,11 @@ function outcome.correct(answer, expected)
     elseif expected.exact ~= nil then
         return table.concat(text.words(answer), " ") == table.concat(text.words(tostring(expected.exact)), " ")
     elseif type(expected.pattern) == "string" then
-        return text.fold(answer):find(expected.pattern) ~= nil
+        local ok, at = pcall(string.find, (text.fold(answer)), expected.pattern)
+        if not ok then -- what was asked can no longer be corrected: the rest of the report stands without it
+            return nil, "the expected pattern is no Lua pattern (" .. tostring(at) .. ")"
+        end
+        return at ~= nil
     elseif type(expected.number) == "number" then
         return has_number(answer, expected.number, tonumber(expected.tolerance) or 0)
     end
