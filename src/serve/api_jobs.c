@@ -51,7 +51,8 @@ static void add_json(struct buf *out, cJSON *json)
 }
 
 /* row, ended_at: of the job as it is now. NULL with q->err. */
-static const char *stored_json(struct query *q, struct reader *reader, const char *id, int64_t row, const struct value *ended)
+static const char *stored_json(struct query *q, struct reader *reader, const char *id, int64_t row,
+                               const struct value *ended)
 {
     struct ended_job *e = &q->daemon->ended[(uint64_t)row % ENDED_JOBS];
     bool has_ended = ended->type == VALUE_REAL;
@@ -106,8 +107,8 @@ static void read_jobs(struct query *q, struct reader *reader)
     snprintf(last, sizeof last, "%lld", (long long)l.last_row);
     bind[0] = last;
     ok = ok && reader_sql(reader, "SELECT count(*) FROM jobs", NULL, 0, 0, take_number, &total, &q->err) &&
-         (!l.count || reader_sql(reader, "SELECT EXISTS (SELECT 1 FROM jobs WHERE row < CAST(?1 AS INTEGER))", bind, 1, 0,
-                                 take_number, &more, &q->err));
+         (!l.count || reader_sql(reader, "SELECT EXISTS (SELECT 1 FROM jobs WHERE row < CAST(?1 AS INTEGER))", bind,
+                                 1, 0, take_number, &more, &q->err));
     if (!ok) {
         query_failed(q, &q->err);
         return;

@@ -1,5 +1,5 @@
-/* How far a job has come, by question and by endpoint: from the engine's counters while it runs here, else from rows. Pages
- * and sums only: nothing grows with the number of executions. */
+/* How far a job has come, by question and by endpoint: from the engine's counters while it runs here, else from rows.
+ * Pages and sums only: nothing grows with the number of executions. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,10 +98,11 @@ static void read_questions(struct query *q, struct reader *reader)
     snprintf(to, sizeof to, "%lld", (long long)(q->from + q->limit));
     buf_adds(&q->body, "{\"questions\":[");
     if (!reader_find(reader, q->job_id, id, &q->err) ||
-        !reader_sql(reader, "SELECT count(*) FROM questions WHERE job_id = ?1", bind, 1, 0, take_total, &total, &q->err) ||
+        !reader_sql(reader, "SELECT count(*) FROM questions WHERE job_id = ?1", bind, 1, 0, take_total, &total,
+                    &q->err) ||
         !reader_sql(reader, "SELECT question, question_id, status, count(*) FROM executions WHERE job_id = ?1 AND"
-                            " question > CAST(?2 AS INTEGER) AND question <= CAST(?3 AS INTEGER) GROUP BY question, status"
-                            " ORDER BY question", bind, 3, 0, add_question, &c, &q->err)) {
+                            " question > CAST(?2 AS INTEGER) AND question <= CAST(?3 AS INTEGER)"
+                            " GROUP BY question, status ORDER BY question", bind, 3, 0, add_question, &c, &q->err)) {
         query_failed(q, &q->err);
         return;
     }
@@ -289,7 +290,8 @@ static bool time_row(void *ctx, int columns, const char *const *names, const str
     bool cold = v[1].integer;
     add_number(one, cold ? "cold_answers" : "warm_answers", (double)v[2].integer);
     if (v[3].type == VALUE_REAL)
-        cJSON_ReplaceItemInObjectCaseSensitive(one, cold ? "cold_mean_s" : "warm_mean_s", cJSON_CreateNumber(v[3].real));
+        cJSON_ReplaceItemInObjectCaseSensitive(one, cold ? "cold_mean_s" : "warm_mean_s",
+                                               cJSON_CreateNumber(v[3].real));
     first = cJSON_GetObjectItemCaseSensitive(one, "first_dispatch_at");
     if (v[4].type == VALUE_REAL && (!cJSON_IsNumber(first) || first->valuedouble > v[4].real))
         cJSON_ReplaceItemInObjectCaseSensitive(one, "first_dispatch_at", cJSON_CreateNumber(v[4].real));
@@ -298,8 +300,8 @@ static bool time_row(void *ctx, int columns, const char *const *names, const str
 
 #define JOB(column) "(SELECT " column " FROM jobs WHERE id = ?1)"
 static const char cells_sql[] =
-    "SELECT endpoint, region, model_id, count(*) * " JOB("planned / width") " FROM job_cells WHERE job_row = " JOB("row")
-    " GROUP BY endpoint ORDER BY min(position)";
+    "SELECT endpoint, region, model_id, count(*) * " JOB("planned / width") " FROM job_cells"
+    " WHERE job_row = " JOB("row") " GROUP BY endpoint ORDER BY min(position)";
 static const char rest_sql[] =
     "SELECT endpoint, status, count(*) FROM executions WHERE job_id = ?1 AND status <> 'succeeded' GROUP BY 1, 2";
 /* Summed by cell first, in one walk by key: a join for each attempt would cost five times as much. */

@@ -101,7 +101,8 @@ void api_regions(struct request *q)
     cJSON_AddItemToObject(json, "overrides",
                           overrides ? cJSON_ParseWithLength(overrides->text.ptr, overrides->text.len)
                                     : cJSON_CreateObject());
-    add_settings(json, t);
+    if (query_flag(q, "settings")) /* thirty for each endpoint */
+        add_settings(json, t);
     cJSON_AddStringToObject(json, "source", t->source);
     reply_json(q->call, 200, json);
 }
@@ -304,8 +305,7 @@ static void change_table(struct daemon *d, struct http_call *call, const struct 
 void api_regions_put(struct request *rq)
 {
     static const char *const keys[] = {"source", "reason", "author", NULL};
-    const char *dry = http_call_query(rq->call, "dry_run");
-    struct table_wish wish = {.dry_run = dry && strcmp(dry, "false") != 0 && strcmp(dry, "0") != 0};
+    struct table_wish wish = {.dry_run = query_flag(rq, "dry_run")};
     cJSON *body = request_body(rq, keys);
     if (body && body_text(rq, body, "source", &wish.source) && body_text(rq, body, "reason", &wish.reason) &&
         body_text(rq, body, "author", &wish.author)) {

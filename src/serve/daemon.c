@@ -126,7 +126,7 @@ static bool listen_on(struct daemon *d, struct err *err)
     return d->http && write_port(d, err);
 }
 
-/* The address of the dashboard goes to a terminal once, with the token that it needs; a log has only where it stands. */
+/* The dashboard's address goes to a terminal once, with the token that it needs; a log has only where that stands. */
 static void say_where(const struct daemon *d)
 {
     char address[160];

@@ -69,8 +69,8 @@ static char *make_token(const char *path, bool *made, struct err *err)
     ok = ok && write(fd, text, 2 * TOKEN_BYTES + 1) == 2 * TOKEN_BYTES + 1;
     text[2 * TOKEN_BYTES] = '\0';
     if (!ok)
-        err_set(err, ERR_SYSTEM, "no token can be written, %s (%s): name a file with --token-file, or set CANVASS_TOKEN",
-                strerror(errno), path);
+        err_set(err, ERR_SYSTEM, "no token can be written, %s (%s): name a file with --token-file, or set "
+                "CANVASS_TOKEN", strerror(errno), path);
     if (fd >= 0)
         close(fd);
     if (fd >= 0 && !ok)
@@ -120,7 +120,8 @@ static bool has_token(const struct guard *g, const struct http_call *c)
 {
     static const char scheme[] = "Bearer ";
     const char *given = http_call_header(c, "Authorization");
-    return given && strncasecmp(given, scheme, sizeof scheme - 1) == 0 && same_token(g->token, given + sizeof scheme - 1);
+    return given && strncasecmp(given, scheme, sizeof scheme - 1) == 0 &&
+           same_token(g->token, given + sizeof scheme - 1);
 }
 
 /* ---- names ---- */
@@ -144,8 +145,9 @@ static bool host_is_ours(const struct guard *g, const char *host)
 {
     const struct daemon_options *o = g->options;
     struct str name = host_name(host);
-    bool ours = same_name(name, o->address) ||
-                (g->loopback && (same_name(name, "localhost") || same_name(name, "127.0.0.1") || same_name(name, "::1")));
+    bool ours = same_name(name, o->address);
+    if (g->loopback)
+        ours = ours || same_name(name, "localhost") || same_name(name, "127.0.0.1") || same_name(name, "::1");
     for (size_t i = 0; i < o->host_count && !ours; i++)
         ours = same_name(name, o->hosts[i]);
     return ours;

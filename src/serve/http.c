@@ -78,7 +78,8 @@ static void problem(struct http_call *c, int status, struct str detail, const ch
 {
     struct buf body;
     buf_init(&body, 8 * PROBLEM_BYTES);
-    buf_addf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":", reason_phrase(status), status);
+    buf_addf(&body, "{\"type\":\"about:blank\",\"title\":\"%s\",\"status\":%d,\"detail\":", reason_phrase(status),
+             status);
     text_add_json(&body, detail);
     buf_addc(&body, '}');
     reply(c, status, "application/problem+json", buf_str(&body), name, value);
@@ -238,6 +239,12 @@ bool body_text(struct request *q, const cJSON *body, const char *key, const char
     }
     *out = cJSON_GetStringValue(item);
     return true;
+}
+
+bool query_flag(struct request *q, const char *name)
+{
+    const char *text = http_call_query(q->call, name);
+    return text && strcmp(text, "false") != 0 && strcmp(text, "0") != 0;
 }
 
 bool query_integer(struct request *q, const char *name, int64_t low, int64_t high, int64_t *out)

@@ -18,8 +18,8 @@
 #include "serve/metrics.h"
 #include "store/store.h"
 
-/* What was counted of a job that has ended: it stays so until somebody goes on with it, and then it ends at another time.
- * The reader thread's. */
+/* What was counted of a job that has ended: it stays so until somebody goes on with it, and then it ends at another
+ * time. The reader thread's. */
 struct ended_job {
     int64_t row;
     double ended_at;
@@ -88,6 +88,8 @@ bool body_text(struct request *q, const cJSON *body, const char *key, const char
 /* ?name=N; false: it is no such number, and was answered. */
 bool query_integer(struct request *q, const char *name, int64_t low, int64_t high, int64_t *out);
 
+bool query_flag(struct request *q, const char *name);                /* ?name, but for ?name=false and ?name=0 */
+
 void json_add_real(cJSON *to, const char *name, double value);       /* NAN: null */
 
 /* ---- answers from the database (query.c) ---- */
@@ -106,7 +108,7 @@ struct query {
         char *id, *json;
     } *live;                        /* jobs that run here, which the engine knows better than the rows */
     size_t live_count;
-    void (*finish)(struct query *q); /* on the loop thread, takes the call, if there is one; NULL: the body is the answer */
+    void (*finish)(struct query *q); /* on the loop thread, takes the call, if any; NULL: the body is the answer */
     void (*read)(struct query *q, struct reader *reader); /* on the reader thread: fills status and body */
     int status;
     struct buf body;                /* JSON; of a problem: its text */

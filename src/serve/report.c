@@ -162,7 +162,8 @@ void api_report(struct request *q)
         return;
     }
     snprintf(seed_text, sizeof seed_text, "%lld", (long long)seed);
-    const char *argv[] = {"canvass", "report", "--json", "--seed", seed_text, "--db", d->options->db, "--", q->params[0], NULL};
+    const char *argv[] = {"canvass", "report", "--json", "--seed", seed_text, "--db", d->options->db, "--",
+                          q->params[0], NULL};
     struct report *r = mem_zalloc(sizeof *r);
     r->daemon = d;
     r->parked.abandoned = abandoned;

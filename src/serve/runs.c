@@ -135,8 +135,8 @@ void run_take(struct daemon *d, const char *job_id, const struct execution_filte
         r->call = NULL;
         if (call)
             reply_problem(call, !found && err.code == ERR_USAGE ? 404 : 422, "%s", err.text);
-        log_event(LOG_ERROR, "a job cannot be gone on with: mend what is named, then resume it", LOG_S("job_id", job_id),
-                  LOG_S("error", err.text));
+        log_event(LOG_ERROR, "a job cannot be gone on with: mend what is named, then resume it",
+                  LOG_S("job_id", job_id), LOG_S("error", err.text));
         run_over(r);
         return;
     }
@@ -317,7 +317,8 @@ cJSON *run_json(const struct run *r)
     json_add_real(json, "timeout_s", spec->timeout_us ? (double)spec->timeout_us / SECOND_US : (double)NAN);
     cJSON_AddNumberToObject(json, "revision", (double)v.plan->table->revision);
     cJSON_AddNumberToObject(json, "max_in_flight", v.max_in_flight);
-    json_add_real(json, "max_batch_gap_s", v.max_batch_gap_us < 0 ? (double)NAN : (double)v.max_batch_gap_us / SECOND_US);
+    json_add_real(json, "max_batch_gap_s",
+                  v.max_batch_gap_us < 0 ? (double)NAN : (double)v.max_batch_gap_us / SECOND_US);
     json_add_real(json, "cost", v.cost);
     cJSON_AddNumberToObject(json, "in_flight", v.in_flight);
     json_add_real(json, "eta_s", eta_s(r, &v));

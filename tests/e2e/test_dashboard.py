@@ -163,6 +163,8 @@ def test_the_whole_story(bias, browser):
     browser.click("Regions", "nav a")
     browser.wait_text("revision 1")
     browser.wait_text("ASIA", "table")
+    browser.click("Every setting in force")
+    browser.wait_text("asia/mistral-7b.deadline", "td.mono")
     browser.shot("regions")
     browser.size(PHONE)
     assert browser.fits()

@@ -169,6 +169,7 @@ def more_statuses(ask, d, daemon, upstream):
     for path in (regions, regions + "/revisions", regions + "/revisions/1"):
         assert ask("GET", path).status == 200
         assert ask("GET", path, headers={"Host": "evil.example"}).status == 403
+    assert "settings" not in ask("GET", regions).json and ask("GET", regions + "?settings=true").json["settings"]
     assert ask("GET", regions + "/revisions?limit=0").status == 400
     assert ask("GET", regions + "/revisions/99").status == 404
     source = d.get(regions).json["source"]

@@ -166,7 +166,7 @@ def test_pauses_and_limits_without_touching_the_file(daemon, server, canvass):  
     upstream.gate.set()
     wait_until(lambda: upstream.count("/us") == 30)
     assert 1 < upstream.most["/us"] <= 5 and upstream.count("/eu") == 1
-    shown = d.get("/api/v1/regions").json
+    shown = d.get("/api/v1/regions?settings=true").json
     by = {s["setting"]: (s["value"], s["set_by"]) for s in shown["settings"]}
     assert by["us/m.slots"] == ("5", "override") and by["eu/org/m.paused"] == ("out of quota", "override")
     live = {e["endpoint"]: e["live"] for e in d.get(f"/api/v1/jobs/{job_id}/endpoints").json["endpoints"]}

@@ -118,14 +118,19 @@ function history(done) {
   };
 }
 
-function settings(table) {
-  return el("details", {}, el("summary", {}, `Every setting in force (${table.settings.length})`), el("div", { class: "scroll" }, el("table", {},
-    el("thead", {}, el("tr", {}, ["Setting", "Value", "Set by"].map((t) => el("th", { scope: "col" }, t)))),
-    el("tbody", {}, table.settings.map((s) => el("tr", {}, [s.setting, s.value, s.set_by].map((t) => el("td", { class: "mono" }, t))))))));
+function settings() {
+  const inside = el("div", { class: "scroll" });
+  const load = async () => {
+    const { settings: list } = await get("regions?settings=true");
+    inside.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, ["Setting", "Value", "Set by"].map((t) => el("th", { scope: "col" }, t)))),
+      el("tbody", {}, list.map((s) => el("tr", {}, [s.setting, s.value, s.set_by].map((t) => el("td", { class: "mono" }, t)))))));
+  };
+  const node = el("details", { ontoggle: () => node.open && load().catch((e) => toast(e.message)) }, el("summary", {}, "Every setting in force"), inside);
+  return { node, update: () => node.open && load().catch(() => {}) };
 }
 
 export function regionsPage() {
-  const title = el("span", { class: "soft" }), table = el("div"), all = el("div"), error = el("p", { class: "error" }), warnings = el("ul", { class: "soft" });
+  const title = el("span", { class: "soft" }), table = el("div"), all = settings(), error = el("p", { class: "error" }), warnings = el("ul", { class: "soft" });
   const done = (change) => { toast(change.changed ? `Revision ${change.revision} is in force` : "Nothing has changed"); load(); };
   const edit = editor(done), past = history(done);
   let timer = null, closed = false;
@@ -136,9 +141,7 @@ export function regionsPage() {
       title.textContent = `revision ${now.revision}, ${now.path}`;
       table.replaceChildren(endpointTable(now, done));
       warnings.replaceChildren(...now.warnings.map((w) => el("li", {}, w)));
-      const open = all.querySelector("details")?.open;
-      all.replaceChildren(settings(now));
-      all.querySelector("details").open = Boolean(open);
+      all.update();
       edit.set(now.source);
       error.textContent = now.error || "";
       await past.load(false);
@@ -151,7 +154,7 @@ export function regionsPage() {
   return {
     title: "Regions",
     node: el("div", {}, el("div", { class: "head" }, el("h1", {}, "Region table"), title), error, warnings, table, el("h2", {}, "Edit"), edit.node,
-      el("h2", {}, "History"), past.node, all),
+      el("h2", {}, "History"), past.node, all.node),
     told(type) {
       if (type === "regions" || type === "reset") load();
       else if (!timer && (type === "endpoint" || type === "job"))
