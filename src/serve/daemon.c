@@ -146,7 +146,8 @@ static bool begin(struct daemon *d, struct region_table *table, struct err *err)
     struct session_options options = {
         .db = o->db, .ca_file = o->ca_file, .at_once = o->at_once,
         .watcher = {.ctx = d, .accepted = run_accepted, .started = run_started, .refused = run_refused,
-                    .ended = run_ended, .event = observe, .control = run_control, .store_failed = store_failed, .store_locked = store_locked},
+                    .ended = run_ended, .event = observe, .control = run_control, .store_failed = store_failed,
+                    .store_locked = store_locked},
     };
     d->session = session_new(table, &options, err);
     if (!d->session)

@@ -23,7 +23,7 @@ bool guard_init(struct guard *g, const struct daemon_options *o, struct err *err
 void guard_done(struct guard *g);
 
 enum access {
-    ACCESS_PAGE,                  /* the dashboard itself, which holds nothing: a browser cannot send the token for it */
+    ACCESS_PAGE,                  /* the dashboard, which holds nothing: a browser cannot send the token for it */
     ACCESS_READ,                  /* needs the token unless nobody else can reach us */
     ACCESS_CHANGE,                /* needs the token */
 };
