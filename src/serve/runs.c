@@ -227,8 +227,8 @@ void run_ended(void *ctx, struct session_job *job)
 {
     struct daemon *d = ctx;
     struct run *r = session_job_user(job);
-    events_job(d->events, r); /* the last one, before it is gone */
     run_over(r);
+    events_job(d->events, r); /* the last one, before it is gone */
 }
 
 bool run_cancel(struct run *r, const char *author, const char *reason)
@@ -269,6 +269,8 @@ static struct job_view view_of(const struct run *r, struct tally *waiting)
     struct job_view v = {.state = JOB_QUEUED, .max_batch_gap_us = -1, .cost = (double)NAN};
     if (session_job_engine(r->job)) {
         engine_job_view(session_job_engine(r->job), &v);
+        if (job_state_is_final(v.state) && !r->over) /* it has ended when that is on disk */
+            v.state = JOB_RUNNING;
     } else {
         v.plan = session_job_plan(r->job);
         waiting->planned = (uint32_t)v.plan->count;
