@@ -1,12 +1,17 @@
 -- The comparison: do the answers differ by region? Fed row by row in the order of the plan, it keeps the texts of one
 -- question only, and numbers of all.
 --
---   local a = analysis.new(seed)
---   a:add("job", row) a:add("question", row) ... a:add("execution", row) ...
+--   local a = analysis.new(seed, by)
+--   a:add("job", row) a:add("question", row) ... a:add("request", row) ... a:add("execution", row) ...
 --   a:finish() -> the report, as `canvass report --json` prints it
+--
+-- What answers are compared between is called a region here. by = "job" compares two jobs in its place: then a "region" is
+-- a job, and a "model" is a model in a region.
 
 local compare = require "canvass.analysis.compare"
 local contaminants = require "canvass.analysis.contaminants"
+local course = require "canvass.analysis.course"
+local effects = require "canvass.analysis.effects"
 local json = require "json"
 local likeness = require "canvass.analysis.likeness"
 local outcome = require "canvass.analysis.outcome"
@@ -19,11 +24,12 @@ local analysis = {}
 local methods = {}
 local kinds = { "refusal", "answer", "similarity", "length", "missing", "score" }
 
-function analysis.new(seed)
+function analysis.new(seed, by)
     return setmetatable({
-        seed = seed, source = resample.source(seed), job = {}, questions = {}, question_order = {},
+        seed = seed, by = by or "region", jobs = {}, course = course.new(), alike = {}, source = resample.source(seed), job = {}, questions = {}, question_order = {},
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
+        max_tokens = {},
         contaminants = contaminants.new(), not_computed = {}, left_out = 0, repeats = 0,
     }, { __index = methods })
 end
@@ -38,10 +44,11 @@ end
 
 function methods:add(what, row)
     if what == "job" then
-        self.job = row
+        self.job = self.job.id and self.job or row
         local spec = outcome.decode(row.spec)
         local parameters = type(spec) == "table" and type(spec.parameters) == "table" and spec.parameters or {}
-        self.max_tokens = tonumber(parameters.max_tokens)
+        self.jobs[#self.jobs + 1] = row
+        self.max_tokens[row.id] = tonumber(parameters.max_tokens)
     elseif what == "question" then
         local metadata = outcome.decode(row.metadata)
         self.questions[row.id] = {
@@ -49,9 +56,19 @@ function methods:add(what, row)
             group = type(metadata) == "table" and metadata.group and tostring(metadata.group) or nil,
         }
         self.question_order[#self.question_order + 1] = row.id
-    else
-        self:execution(row)
+    elseif what == "request" then
+        self.contaminants:request(self:placed(row))
+    elseif what == "execution" then
+        self:execution(self:placed(row))
     end
+end
+
+-- Where the row belongs.
+function methods:placed(row)
+    if self.by == "job" then
+        row.model_id, row.region = row.model_id .. " in " .. row.region, row.job_id
+    end
+    return row
 end
 
 local function new_cell(question, model, region)
@@ -77,7 +94,7 @@ function methods:execution(row)
         model.cells[region] = cell
         self.cells[#self.cells + 1] = cell
     end
-    local what, phrase = outcome.classify(row, self.max_tokens)
+    local what, phrase = outcome.classify(row, self.max_tokens[row.job_id])
     cell.planned = cell.planned + 1
     cell.succeeded = cell.succeeded + (row.status == "succeeded" and 1 or 0)
     if counted[what] then
@@ -97,6 +114,8 @@ function methods:execution(row)
     end
     model.items[#model.items + 1] = item
     self.contaminants:execution(row, what)
+    self.course:execution(row, what)
+    return what
 end
 
 -- ---- the end of a question ----
@@ -111,8 +130,16 @@ local function put(stratum, region, value)
     stratum.varied = stratum.varied or value ~= stratum.values[1]
 end
 
+-- The sum for a pair of regions, over the questions of a model.
+local function alike_of(of_model, a, b)
+    local key = a <= b and a << 16 | b or b << 16 | a
+    local sum = of_model[key] or { sum = 0, n = 0, a = math.min(a, b), b = math.max(a, b) }
+    of_model[key] = sum
+    return sum
+end
+
 -- All pairs' distances, and how alike they are within and between regions.
-function methods:likeness_of(items, question)
+function methods:likeness_of(items, question, model_id)
     local texts, groups, per_region, jaccard = {}, {}, {}, text.jaccard
     local most = math.max(1, settings.texts // math.max(1, #self.region_order))
     for _, item in ipairs(items) do
@@ -123,7 +150,8 @@ function methods:likeness_of(items, question)
             texts[#texts + 1], groups[#groups + 1] = item, item.region
         end
     end
-    local sum, distances = self.likeness, {}
+    local sum, distances, of_model = self.likeness, {}, self.alike[model_id] or {}
+    self.alike[model_id] = of_model
     for i = 1, #texts do
         local a, group = texts[i], groups[i]
         for k = i + 1, #texts do
@@ -131,6 +159,8 @@ function methods:likeness_of(items, question)
             local alike = jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
             local same = (alike >= settings.same_answer or (a.correct ~= nil and a.correct == b.correct)) and 1 or 0
             distances[#distances + 1] = 1 - alike
+            local pair = alike_of(of_model, group, groups[k])
+            pair.sum, pair.n = pair.sum + alike, pair.n + 1
             if group == groups[k] then
                 sum.within, sum.n_within, sum.same_within = sum.within + alike, sum.n_within + 1, sum.same_within + same
             else
@@ -194,7 +224,7 @@ function methods:end_model(question, model_id, model)
         sizes[item.region] = (sizes[item.region] or 0) + 1
         self.repeats = math.max(self.repeats, sizes[item.region])
     end
-    strata.similarity = self:likeness_of(answers, question)
+    strata.similarity = self:likeness_of(answers, question, model_id)
     for _, kind in ipairs(kinds) do
         local stratum = strata[kind]
         local pooled = self.pooled[model_id .. "\0" .. kind] or {}
@@ -273,6 +303,23 @@ function methods:finish()
     return self:report(findings)
 end
 
+-- How alike the answers of two regions are, or of one: a list for each model.
+function methods:alike_list()
+    local list = json.array {}
+    for _, model_id in ipairs(self.model_order) do
+        local pairs_of = {}
+        for _, pair in pairs(self.alike[model_id] or {}) do
+            pairs_of[#pairs_of + 1] = pair
+        end
+        table.sort(pairs_of, function(x, y) return x.a < y.a or x.a == y.a and x.b < y.b end)
+        for _, pair in ipairs(pairs_of) do
+            list[#list + 1] = { model_id = model_id, similarity = pair.sum / pair.n, pairs = pair.n,
+                                regions = { self.region_order[pair.a], self.region_order[pair.b] } }
+        end
+    end
+    return list
+end
+
 function methods:report(findings)
     local not_computed = json.array {}
     for why, n in pairs(self.not_computed) do
@@ -287,7 +334,8 @@ function methods:report(findings)
     local notes = self.contaminants:list(self)
     local power = verdict.power(self)
     return {
-        job_id = self.job.id, verdict = verdict.words(self, findings, power), findings = json.array(findings),
+        job_id = self.job.id, by = self.by, similarity = self:alike_list(), effects = json.array(effects.list(self)),
+        course = self.course:report(), verdict = verdict.words(self, findings, power), findings = json.array(findings),
         cells = json.array(self.cells), success = self.success, contaminants = json.array(notes),
         agreement = verdict.agreement(self), power = power, not_computed = not_computed,
         comparisons = #self.comparisons, regions = json.array(self.region_order), models = json.array(self.model_order),

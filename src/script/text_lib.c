@@ -264,6 +264,34 @@ static int script_of_text(lua_State *L)
     return 1;
 }
 
+/* text.pieces(string) -> list of its words and of what lies between them, unfolded: together they are the string, but
+ * for what is no UTF-8 */
+static int list_pieces(lua_State *L)
+{
+    UErrorCode code = U_ZERO_ERROR;
+    struct str s;
+    int32_t len;
+    s.ptr = luaL_checklstring(L, 1, &s.len);
+    luaL_argcheck(L, s.len <= TEXT_BYTES, 1, "the text is longer than 1 MiB");
+    sandbox_charge(L, s.len);
+    lua_settop(L, 1);
+    UChar *wide = scratch(L, s.len + 1, sizeof *wide);
+    u_strFromUTF8WithSub(wide, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &breaker_key);
+    UBreakIterator *breaker = *(UBreakIterator **)luaL_checkudata(L, -1, breaker_type);
+    ubrk_setText(breaker, wide, len, &code);
+    lua_newtable(L);
+    int32_t start = ubrk_first(breaker);
+    for (lua_Integer n = 1;; n++) {
+        int32_t end = ubrk_next(breaker);
+        if (end == UBRK_DONE)
+            return 1;
+        push_utf8(L, wide + start, end - start);
+        lua_rawseti(L, 4, n);
+        start = end;
+    }
+}
+
 /* ---- how alike two are: 0 to 1; nil where it cannot be said ---- */
 
 /* Jaccard 1912, New Phytologist 11, 37-50: words in both / words in either. */
@@ -432,6 +460,7 @@ int text_lib_open(lua_State *L)
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     static const luaL_Reg functions[] = {{"new", new_text}, {"fold", fold_text}, {"words", list_words},
+                                         {"pieces", list_pieces},
                                          {"script", script_of_text}, {"jaccard", jaccard}, {"rouge_l", rouge_l},
                                          {"edit", edit}, {"chrf", chrf}, {"plain", plain}, {"csv", csv}, {0}};
     luaL_newlib(L, functions);

@@ -1,5 +1,6 @@
 -- What could make answers differ other than the region: told beside the result, never corrected for.
 
+local json = require "json"
 local tests = require "canvass.analysis.tests"
 
 local contaminants = {}
@@ -7,7 +8,8 @@ local methods = {}
 
 function contaminants.new()
     return setmetatable({ retried = 0, reasked = 0, wrong_region = 0, wrong_model = 0, cold = {}, answered = {},
-                          revisions = {}, skews = {}, group = {}, order = {} }, { __index = methods })
+                          revisions = {}, skews = {}, group = {}, order = {},
+                          requests = {} }, { __index = methods })
 end
 
 function methods:execution(row, what)
@@ -57,6 +59,55 @@ function methods:end_question()
     self.group = {}
 end
 
+-- ---- were they asked the same? ----
+
+-- The request as a flat list of paths and values, without what may differ: the question, and the region's own name.
+local function flatten(value, row, path, out)
+    if type(value) == "table" then
+        for key, inner in pairs(value) do
+            flatten(inner, row, path == "" and tostring(key) or path .. "." .. tostring(key), out)
+        end
+    elseif value == row.region then
+        out[path] = "the region"
+    else
+        local said = tostring(value)
+        local at, last = said:find(row.prompt, 1, true)
+        out[path] = at and #row.prompt > 0 and said:sub(1, at - 1) .. "..." .. said:sub(last + 1) or said
+    end
+    return out
+end
+
+-- row: the first request of an endpoint under a revision of the table, with the prompt it was made of.
+function methods:request(row)
+    local ok, body = pcall(json.decode, row.request)
+    local of_model = self.requests[row.model_id] or {}
+    self.requests[row.model_id] = of_model
+    of_model[#of_model + 1] = { region = row.region, revision = row.revision,
+                                fields = flatten(ok and body or row.request, row, "", {}) }
+end
+
+-- The fields in which requests to one model differ, as text; at most three are said.
+local function unequal(requests)
+    local paths, list = {}, {}
+    for i = 2, #requests do
+        local a, b = requests[1], requests[i]
+        for _, pair in ipairs { { a.fields, b.fields }, { b.fields, a.fields } } do
+            for path, value in pairs(pair[1]) do
+                if pair[2][path] ~= value and not paths[path] then
+                    paths[path] = ("%s is %s for %s and %s for %s"):format(path == "" and "the request" or path,
+                        a.fields[path] or "not sent", a.region, b.fields[path] or "not sent", b.region)
+                    list[#list + 1] = path
+                end
+            end
+        end
+    end
+    table.sort(list)
+    for i, path in ipairs(list) do
+        list[i] = paths[path]
+    end
+    return list
+end
+
 -- Does refusing depend on when it was asked: the first half of a model's answers against the second.
 local function order_effect(list)
     table.sort(list, function(a, b) return a[1] < b[1] end)
@@ -90,6 +141,13 @@ function methods:list(a)
             say("cold", cold, "%d of %d answers of %s came from a cold start", cold, n, region)
         end
     end
+    for _, model in ipairs(a.model_order) do
+        local list = unequal(self.requests[model] or {})
+        if #list > 0 then
+            say("unequal_requests", #list, "%s was not asked the same everywhere: %s%s", model,
+                table.concat(list, "; ", 1, math.min(3, #list)), #list > 3 and (", and %d more"):format(#list - 3) or "")
+        end
+    end
     local revisions = 0
     for _ in pairs(self.revisions) do
         revisions = revisions + 1
@@ -100,8 +158,8 @@ function methods:list(a)
     table.sort(self.skews)
     local n = #self.skews
     if n > 0 then
-        say("time_skew", n, "regions were asked the same within %.1f s (median) and %.1f s (at most)",
-            self.skews[(n + 1) // 2], self.skews[n])
+        say("time_skew", n, "%ss were asked the same within %.1f s (median) and %.1f s (at most)",
+            a.by, self.skews[(n + 1) // 2], self.skews[n])
     end
     for _, model in ipairs(a.model_order) do
         local p, yes, count = order_effect(self.order[model] or {})

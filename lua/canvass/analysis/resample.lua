@@ -38,6 +38,13 @@ function resample.test(strata, random, draws, stop)
     return numbers.permute(used, { random = random, draws = draws, stop = stop })
 end
 
+-- Of a sorted list: type 7 of Hyndman and Fan 1996, American Statistician 50, 361-365.
+function resample.quantile(sorted, share)
+    local at = 1 + share * (#sorted - 1)
+    local low = math.floor(at)
+    return sorted[low] + (at - low) * ((sorted[low + 1] or sorted[low]) - sorted[low])
+end
+
 -- Percentile interval (Efron 1979, Annals of Statistics 7, 1-26) of statistic(sample): sample() draws anew.
 function resample.interval(statistic, redraw, draws, level)
     local found = {}
@@ -52,12 +59,7 @@ function resample.interval(statistic, redraw, draws, level)
     end
     table.sort(found)
     local tail = (1 - level) / 2
-    local function quantile(share) -- type 7 of Hyndman and Fan 1996, American Statistician 50, 361-365
-        local at = 1 + share * (#found - 1)
-        local low = math.floor(at)
-        return found[low] + (at - low) * ((found[low + 1] or found[low]) - found[low])
-    end
-    return quantile(tail), quantile(1 - tail)
+    return resample.quantile(found, tail), resample.quantile(found, 1 - tail)
 end
 
 -- Draws from a list with replacement.

@@ -16,6 +16,9 @@ local function join(list)
     return table.concat(list, ", ", 1, #list - 1) .. " and " .. list[#list]
 end
 
+-- What is compared, in words.
+local places = { region = { one = "region", many = "regions" }, job = { one = "job", many = "jobs" } }
+
 local verbs = {
     refusal = "refuses", answer = "gives the expected answer", missing = "is missing",
 }
@@ -30,8 +33,8 @@ function verdict.finding(c, a)
         c.model_id .. ", over its questions"
     local words
     if c.kind == "similarity" then
-        words = ("answers of %s are less alike between regions than within one (by %s of their words)"):format(where,
-            percent(c.effect))
+        words = ("answers of %s are less alike between %s than within one (by %s of their words)"):format(where,
+            places[a.by].many, percent(c.effect))
     else
         local high = c.high_region and a.region_order[c.high_region] or where
         local low = c.low_region and "in " .. a.region_order[c.low_region] or "elsewhere"
@@ -109,33 +112,34 @@ local function cells_named(findings)
     return n, kinds
 end
 
-local function agree_words(agreement)
+local function agree_words(agreement, place)
     if not agreement.between then
-        return "no two regions have answers to compare"
+        return ("no two %s have answers to compare"):format(place.many)
     end
-    local within = agreement.within and ("within a region %s do"):format(percent(agreement.within)) or
-        "how many do within one region is not known: nothing was asked twice there"
-    return ("%s of the answers agree between regions; %s"):format(percent(agreement.between), within)
+    local within = agreement.within and ("within a %s %s do"):format(place.one, percent(agreement.within)) or
+        ("how many do within one %s is not known: nothing was asked twice there"):format(place.one)
+    return ("%s of the answers agree between %s; %s"):format(percent(agreement.between), place.many, within)
 end
 
 function verdict.words(a, findings, power)
     local n, kinds = cells_named(findings)
     local agreement, lost = verdict.agreement(a), missing_share(a)
-    local agree = agree_words(agreement)
+    local place = places[a.by]
+    local agree = agree_words(agreement, place)
     local function say(differs, format, ...)
         return { differs = differs, text = format:format(...) }
     end
     if n > 0 then
-        return say(true, "The answers differ by region: %d finding%s (%s), each beyond the noise of its repeats " ..
-            "or questions, corrected for %d comparisons. %s.", n, n == 1 and "" or "s", join(kinds),
+        return say(true, "The answers differ by %s: %d finding%s (%s), each beyond the noise of its repeats " ..
+            "or questions, corrected for %d comparisons. %s.", place.one, n, n == 1 and "" or "s", join(kinds),
             #a.comparisons, agree)
     elseif #a.region_order < 2 then
-        return say(nil, "Cannot tell: the answers come from one region only.")
+        return say(nil, "Cannot tell: the answers come from one %s only.", place.one)
     elseif not agreement.between then
         return say(nil, "Cannot tell: %s.", agree)
     elseif lost > settings.missing or #findings > 0 then
         return say(nil, "Cannot tell: %s of the executions have no answer%s. No other difference was found. %s.",
-            percent(lost), #findings > 0 and ", more in some regions than in others" or "", agree)
+            percent(lost), #findings > 0 and (", more in some %s than in others"):format(place.many) or "", agree)
     elseif not power.detectable or power.detectable > settings.detect then
         return say(nil, "Cannot tell: no difference was found, but with %d %s %s. It takes %d to see %s. %s.",
             power.n, power.unit, power.detectable and ("only one of %s or more in refusals would have shown"):format(
@@ -143,11 +147,11 @@ function verdict.words(a, findings, power)
     elseif not agreement.within and agreement.between < settings.agreement then
         return say(nil, "Cannot tell: refusals do not differ, but %s.", agree)
     elseif agreement.between < settings.agreement then
-        return say(false, "No difference by region was found, though answers vary a great deal: %s. A difference of " ..
-            "%s in refusals would have shown.", agree, percent(power.detectable))
+        return say(false, "No difference by %s was found, though answers vary a great deal: %s. A difference of " ..
+            "%s in refusals would have shown.", place.one, agree, percent(power.detectable))
     end
-    return say(false, "No difference by region was found: %s, and a difference of %s in refusals would have shown.",
-        agree, percent(power.detectable))
+    return say(false, "No difference by %s was found: %s, and a difference of %s in refusals would have shown.",
+        place.one, agree, percent(power.detectable))
 end
 
 function verdict.method(a)

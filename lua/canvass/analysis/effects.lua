@@ -1,0 +1,64 @@
+-- How far each region is from the others, for each model: every effect with its interval, found or not. For looking at:
+-- the intervals are each by itself, and only findings are corrected for how many there are.
+
+local settings = require "canvass.analysis.settings"
+local tests = require "canvass.analysis.tests"
+
+local effects = {}
+
+local KINDS = { "refusal", "answer", "missing", "length", "score" }
+
+local function means(stratum, region)
+    local inside, n_inside, outside, n_outside = 0, 0, 0, 0
+    for i, value in ipairs(stratum.values) do
+        if stratum.groups[i] == region then
+            inside, n_inside = inside + value, n_inside + 1
+        else
+            outside, n_outside = outside + value, n_outside + 1
+        end
+    end
+    return inside, n_inside, outside, n_outside
+end
+
+local function one(kind, strata, region)
+    local list, clusters, only = {}, {}, nil
+    for _, stratum in ipairs(strata) do
+        local x, n, y, m = means(stratum, region)
+        if n > 0 and m > 0 and (kind ~= "length" or y > 0) then
+            list[#list + 1] = kind == "length" and (x / n) / (y / m) - 1 or x / n - y / m
+            clusters[#clusters + 1], only = stratum.group or stratum.question, { x, n, y, m }
+        end
+    end
+    if #list == 0 then
+        return nil
+    end
+    local level = 1 - settings.alpha
+    local mean = tests.clustered_mean(list, clusters, level)
+    if mean then
+        return { effect = mean.mean, low = mean.low, high = mean.high, questions = #list }
+    elseif #list == 1 and kind ~= "length" and kind ~= "score" then
+        local low, high = tests.newcombe(only[1], only[2], only[3], only[4], level)
+        return { effect = list[1], low = low, high = high, questions = 1 }
+    end
+    return { effect = list[1], questions = #list, reason = "one question has no interval" }
+end
+
+-- a: the analysis. With two regions the second is the first's mirror, and left out.
+function effects.list(a)
+    local list = {}
+    for _, kind in ipairs(KINDS) do
+        for _, model in ipairs(a.model_order) do
+            local strata = a.pooled[model .. "\0" .. kind] or {}
+            for place = 1, #a.region_order > 2 and #a.region_order or #a.region_order - 1 do
+                local e = one(kind, strata, place)
+                if e then
+                    e.kind, e.model_id, e.region = kind, model, a.region_order[place]
+                    list[#list + 1] = e
+                end
+            end
+        end
+    end
+    return list
+end
+
+return effects

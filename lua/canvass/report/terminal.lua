@@ -1,0 +1,149 @@
+-- The report for a terminal.
+
+local text = require "canvass.text"
+
+local terminal = {}
+
+local ROWS_MAX = 60 -- of a model's matrix; what is all answers goes first
+
+local function wrap(words, width, indent)
+    local lines, line = {}, ""
+    for word in words:gmatch("%S+") do
+        if #line > 0 and #line + 1 + #word > width - #indent then
+            lines[#lines + 1], line = indent .. line, ""
+        end
+        line = #line > 0 and line .. " " .. word or word
+    end
+    lines[#lines + 1] = indent .. line
+    return table.concat(lines, "\n")
+end
+
+local order = { "A", "R", "E", "F", "T", "M", "X", "-" }
+
+-- "A", or with repeats "A8 R2".
+local function letters(cell)
+    if not cell then
+        return "."
+    end
+    local parts = {}
+    for _, letter in ipairs(order) do
+        local n = cell.letters[letter]
+        if n then
+            parts[#parts + 1] = cell.planned > 1 and letter .. n or letter
+        end
+    end
+    return table.concat(parts, " ")
+end
+
+-- Questions by rows, regions by columns.
+local function matrix(r, model_id, out)
+    local rows, shown, hidden, wide, label = {}, {}, 0, 6, 8
+    for _, cell in ipairs(r.cells) do
+        if cell.model_id == model_id then
+            rows[cell.question_id] = rows[cell.question_id] or {}
+            rows[cell.question_id][cell.region] = cell
+            wide = math.max(wide, #letters(cell))
+        end
+    end
+    for _, question in ipairs(r.questions) do
+        local row, plain = rows[question], true
+        for _, cell in pairs(row or {}) do
+            plain = plain and cell.letters.A == cell.planned
+        end
+        if row and plain and #r.questions > ROWS_MAX or #shown >= ROWS_MAX then
+            hidden = hidden + 1
+        elseif row then
+            shown[#shown + 1] = question
+            label = math.min(32, math.max(label, #question))
+        end
+    end
+    local head = { ("  %s"):format(text.plain(model_id, label)) }
+    for _, region in ipairs(r.regions) do
+        wide = math.max(wide, math.min(#region, 16))
+    end
+    for _, region in ipairs(r.regions) do
+        head[#head + 1] = text.plain(region, wide)
+    end
+    out[#out + 1] = (table.concat(head, "  "):gsub("%s+$", ""))
+    for _, question in ipairs(shown) do
+        local line = { "  " .. text.plain(question, label) }
+        for _, region in ipairs(r.regions) do
+            line[#line + 1] = text.plain(letters(rows[question][region]), wide)
+        end
+        out[#out + 1] = (table.concat(line, "  "):gsub("%s+$", ""))
+    end
+    if hidden > 0 then
+        out[#out + 1] = ("  and %d more questions: --csv has all"):format(hidden)
+    end
+    out[#out + 1] = ""
+end
+
+local function number(x)
+    return x and ("%.3g"):format(x) or "?"
+end
+
+local function findings_of(r, width, out)
+    if #r.findings == 0 then
+        return
+    end
+    out[#out + 1] = "Findings (effect, interval, p corrected for all comparisons)"
+    for _, f in ipairs(r.findings) do
+        out[#out + 1] = wrap("- " .. text.plain(f.text), width, "  ")
+        out[#out + 1] = ("      %s [%s, %s]  p = %s  (%s)"):format(number(f.effect), number(f.interval[1]),
+            number(f.interval[2]), number(f.p_adjusted), f.test)
+        for _, region in ipairs(r.regions) do
+            local words = {}
+            for i, term in ipairs(f.terms and f.terms[region] or {}) do
+                words[i] = text.plain(term.word)
+            end
+            if #words > 0 then
+                out[#out + 1] = wrap(("only in %s: %s"):format(text.plain(region), table.concat(words, ", ")), width,
+                    "      ")
+            end
+        end
+        if f.measures then
+            local parts = {}
+            for _, name in ipairs { "jaccard", "rouge_l", "edit", "chrf" } do
+                local m = f.measures[name]
+                parts[#parts + 1] = ("%s %s / %s"):format(name, number(m.within), number(m.between))
+            end
+            out[#out + 1] = wrap("likeness within / between regions: " .. table.concat(parts, ", "), width, "      ")
+        end
+    end
+    out[#out + 1] = ""
+end
+
+function terminal.render(r, columns_wide)
+    local width = math.max(60, columns_wide > 0 and math.min(columns_wide, 120) or 100)
+    local out = { wrap(text.plain(r.verdict.text), width, ""), "" }
+    for _, region in ipairs(r.regions) do
+        local s = r.success[region]
+        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question"):format(text.plain(region, 12), s.succeeded,
+            s.planned, s.answered)
+    end
+    out[#out + 1] = ""
+    findings_of(r, width, out)
+    for _, model in ipairs(r.models) do
+        matrix(r, model, out)
+    end
+    out[#out + 1] = "  A answer  R refusal  E empty  F filtered  T truncated  M malformed  X failed  - not asked  " ..
+        ". not in the plan"
+    out[#out + 1] = ""
+    if #r.contaminants > 0 then
+        out[#out + 1] = "What else may differ"
+        for _, c in ipairs(r.contaminants) do
+            out[#out + 1] = wrap("- " .. text.plain(c.text), width, "  ")
+        end
+        out[#out + 1] = ""
+    end
+    out[#out + 1] = "Method"
+    out[#out + 1] = wrap(r.method, width, "  ")
+    for _, n in ipairs(r.not_computed) do
+        out[#out + 1] = wrap(("Not computed, %d times: %s."):format(n.comparisons, text.plain(n.reason)), width, "  ")
+    end
+    out[#out + 1] = ("  job %s, region table revision %s, seed %d"):format(text.plain(r.job_id or "?"),
+        tostring(r.revision or "?"), r.seed)
+    return table.concat(out, "\n") .. "\n"
+end
+
+return terminal
