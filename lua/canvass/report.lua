@@ -1,18 +1,52 @@
 -- The report of a job in its forms. The comparison is canvass.analysis; this is how it looks.
+--
+--   local r = report.new(seed, by)
+--   r:add(what, row) ...               as the analysis takes them; "file", "program" for the page
+--   r:wanted(i) -> question id or nil  whose executions the page needs once more, as "answer"
+--   r:render(form, columns)            "json" (a table), "csv", "text", "html"
 
 local analysis = require "canvass.analysis"
 local json = require "json"
+local outcome = require "canvass.analysis.outcome"
+local page = require "canvass.report.page"
+local terminal = require "canvass.report.terminal"
 local text = require "canvass.text"
 
 local report = {}
 local methods = {}
 
-function report.new(seed)
-    return setmetatable({ analysis = analysis.new(seed) }, { __index = methods })
+function report.new(seed, by)
+    return setmetatable({
+        analysis = analysis.new(seed, by), shown = {}, index = {}, prompts = {}, record = { jobs = {}, files = {} },
+    }, { __index = methods })
 end
 
 function methods:add(what, row)
-    self.analysis:add(what, row)
+    local record = self.record
+    if what == "answer" then
+        row = self.analysis:placed(row)
+        self.prompts[row.question_id] = row.prompt
+        page.collect(self.shown, self.index, row, (outcome.classify(row, self.analysis.max_tokens[row.job_id])))
+    elseif what == "file" then
+        record.files[#record.files + 1] = row
+    elseif what == "program" then
+        record.version, record.sqlite = row.version, row.sqlite
+    else
+        if what == "job" then
+            record.jobs[#record.jobs + 1] = row
+        end
+        self.analysis:add(what, row)
+    end
+end
+
+function methods:finish()
+    self.result = self.result or self.analysis:finish()
+    return self.result
+end
+
+function methods:wanted(i)
+    self.list = self.list or page.wanted(self:finish())
+    return self.list[i]
 end
 
 -- nil has no place in a Lua table, but in JSON it is a null that was said.
@@ -29,8 +63,12 @@ local function as_json(r)
     nulls(r.verdict, "differs")
     nulls(r.agreement, "between", "within", "similarity_between", "similarity_within")
     nulls(r.power, "detectable", "needed")
+    nulls(r.course, "seconds", "posts_per_answer", "cost")
     for _, f in ipairs(r.findings) do
         nulls(f, "question_id")
+    end
+    for _, e in ipairs(r.effects) do
+        nulls(e, "low", "high")
     end
     return r
 end
@@ -53,11 +91,13 @@ local function as_csv(r)
 end
 
 function methods:render(form, columns_wide)
-    self.result = self.result or self.analysis:finish()
+    local r = self:finish()
     if form == "json" then
-        return as_json(self.result)
+        return as_json(r)
+    elseif form == "html" then
+        return page.render(r, self.analysis.course, self.shown, self.prompts, self.record)
     end
-    return form == "csv" and as_csv(self.result) or as_text(self.result, columns_wide)
+    return form == "csv" and as_csv(r) or terminal.render(r, columns_wide)
 end
 
 return report
