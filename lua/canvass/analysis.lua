@@ -66,6 +66,7 @@ end
 -- Where the row belongs.
 function methods:placed(row)
     if self.by == "job" then
+        row.asked_region = row.region
         row.model_id, row.region = row.model_id .. " in " .. row.region, row.job_id
     end
     return row

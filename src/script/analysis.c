@@ -1,5 +1,6 @@
 #include "script/analysis.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -15,16 +16,17 @@ struct addition {
     const struct analysis_value *values;
 };
 
-/* module seed -> report */
+/* module seed by -> report */
 static int make(lua_State *L)
 {
     lua_getfield(L, 1, "new");
     lua_pushvalue(L, 2);
-    lua_call(L, 1, 1);
+    lua_pushstring(L, lua_touserdata(L, 3));
+    lua_call(L, 2, 1);
     return 1;
 }
 
-struct analysis *analysis_new(const struct script_limits *limits, int64_t seed, struct err *err)
+struct analysis *analysis_new(const struct script_limits *limits, int64_t seed, const char *by, struct err *err)
 {
     struct analysis *a = mem_zalloc(sizeof *a);
     a->script = script_new(&(struct script_options){.limits = limits});
@@ -34,7 +36,8 @@ struct analysis *analysis_new(const struct script_limits *limits, int64_t seed, 
         lua_pushcfunction(L, make);
         lua_insert(L, -2);
         lua_pushinteger(L, seed);
-        ok = script_call(a->script, 2, 1, err);
+        lua_pushlightuserdata(L, (void *)(uintptr_t)by);
+        ok = script_call(a->script, 3, 1, err);
     }
     if (ok)
         return a;
@@ -93,6 +96,29 @@ bool analysis_add(struct analysis *a, const char *what, int count, const struct 
     lua_pushvalue(L, -2);
     lua_pushlightuserdata(L, &row);
     return script_call(a->script, 2, 0, err);
+}
+
+/* report place -> question id or nil */
+static int wanted(lua_State *L)
+{
+    lua_getfield(L, 1, "wanted");
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    lua_call(L, 2, 1);
+    return 1;
+}
+
+bool analysis_wanted(struct analysis *a, size_t i, const char **question_id, struct err *err)
+{
+    lua_State *L = script_state(a->script);
+    lua_pushcfunction(L, wanted);
+    lua_pushvalue(L, -2);
+    lua_pushinteger(L, (lua_Integer)i + 1);
+    if (!script_call(a->script, 2, 1, err))
+        return false;
+    *question_id = lua_type(L, -1) == LUA_TSTRING ? script_str(L, -1).ptr : NULL; /* the report keeps it */
+    lua_pop(L, 1);
+    return true;
 }
 
 struct wish {

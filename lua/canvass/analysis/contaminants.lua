@@ -67,7 +67,7 @@ local function flatten(value, row, path, out)
         for key, inner in pairs(value) do
             flatten(inner, row, path == "" and tostring(key) or path .. "." .. tostring(key), out)
         end
-    elseif value == row.region then
+    elseif value == (row.asked_region or row.region) then
         out[path] = "the region"
     else
         local said = tostring(value)
@@ -146,6 +146,13 @@ function methods:list(a)
         if #list > 0 then
             say("unequal_requests", #list, "%s was not asked the same everywhere: %s%s", model,
                 table.concat(list, "; ", 1, math.min(3, #list)), #list > 3 and (", and %d more"):format(#list - 3) or "")
+        end
+    end
+    for _, job in ipairs(a.by == "job" and a.jobs or {}) do
+        local left = (job.questions or 0) - #a.question_order
+        if left > 0 then
+            say("not_in_both", left, "%d of the %d questions of %s are not in the other job in the same words, and are " ..
+                "left out", left, job.questions, job.id)
         end
     end
     local revisions = 0

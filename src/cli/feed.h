@@ -1,0 +1,17 @@
+/* feed.h -- what the database has of a job, or of two, row by row into an analysis. */
+#ifndef CLI_FEED_H
+#define CLI_FEED_H
+
+#include "script/analysis.h"
+#include "script/job_file.h"
+#include "store/store.h"
+
+struct feed_options {
+    const char *jobs[2];     /* full ids; the second NULL: of one job */
+    struct job_file *scorer; /* of the first job; NULL: none */
+    bool page;               /* also what only the HTML page shows */
+};
+
+bool feed_analysis(struct analysis *a, struct reader *reader, const struct feed_options *o, struct err *err);
+
+#endif
