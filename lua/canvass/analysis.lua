@@ -26,7 +26,7 @@ local kinds = { "refusal", "answer", "similarity", "length", "missing", "score" 
 
 function analysis.new(seed, by)
     return setmetatable({
-        seed = seed, by = by or "region", jobs = {}, course = course.new(), alike = {}, source = resample.source(seed), job = {}, questions = {}, question_order = {},
+        seed = seed, by = by or "region", jobs = {}, lists = {}, course = course.new(), alike = {}, source = resample.source(seed), job = {}, questions = {}, question_order = {},
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
         max_tokens = {},
@@ -72,14 +72,6 @@ function methods:placed(row)
     return row
 end
 
-local function new_cell(question, model, region)
-    return { question_id = question, model_id = model, region = region, planned = 0, succeeded = 0, refused = 0,
-             empty = 0, failed = 0, filtered = 0, truncated = 0, malformed = 0, not_asked = 0, letters = {} }
-end
-
-local counted = { refusal = "refused", empty = "empty", filtered = "filtered", truncated = "truncated",
-                  malformed = "malformed", failed = "failed", not_asked = "not_asked" }
-
 function methods:execution(row)
     if row.question_id ~= self.current then
         self:end_question()
@@ -91,19 +83,13 @@ function methods:execution(row)
     self.by_model[row.model_id] = model
     local cell = model.cells[region]
     if not cell then
-        cell = new_cell(row.question_id, row.model_id, row.region)
+        cell = { question_id = row.question_id, model_id = row.model_id, region = row.region, tally = "" }
         model.cells[region] = cell
         self.cells[#self.cells + 1] = cell
     end
     local what, phrase = outcome.classify(row, self.max_tokens[row.job_id])
-    cell.planned = cell.planned + 1
-    cell.succeeded = cell.succeeded + (row.status == "succeeded" and 1 or 0)
-    if counted[what] then
-        cell[counted[what]] = cell[counted[what]] + 1
-    end
+    cell.tally = outcome.add(cell.tally, what)
     cell.phrase = cell.phrase or phrase
-    local letter = outcome.letters[what]
-    cell.letters[letter] = (cell.letters[letter] or 0) + 1
     local success = self.success[row.region] or { planned = 0, succeeded = 0, answered = 0 }
     self.success[row.region] = success
     success.planned = success.planned + 1
@@ -121,8 +107,15 @@ end
 
 -- ---- the end of a question ----
 
+-- Lists that are as good as constants: most questions have the same regions, and nothing lost or refused.
+local function kept(store, list)
+    local key = table.concat(list, " ")
+    store[key] = store[key] or list
+    return store[key]
+end
+
 local function stratum_of(question)
-    return { groups = {}, values = {}, question = question.id, group = question.group }
+    return { groups = {}, values = {}, about = question }
 end
 
 local function put(stratum, region, value)
@@ -169,7 +162,7 @@ function methods:likeness_of(items, question, model_id)
             end
         end
     end
-    return { groups = groups, distances = distances, question = question.id, group = question.group, varied = true }
+    return { groups = groups, distances = distances, about = question, varied = true }
 end
 
 function methods:end_question()
@@ -228,6 +221,10 @@ function methods:end_model(question, model_id, model)
     strata.similarity = self:likeness_of(answers, question, model_id)
     for _, kind in ipairs(kinds) do
         local stratum = strata[kind]
+        stratum.groups = kept(self.lists, stratum.groups)
+        if stratum.values and not stratum.varied then
+            stratum.values = kept(self.lists, stratum.values)
+        end
         local pooled = self.pooled[model_id .. "\0" .. kind] or {}
         self.pooled[model_id .. "\0" .. kind] = pooled
         if #stratum.groups > 1 then
@@ -327,11 +324,6 @@ function methods:report(findings)
         not_computed[#not_computed + 1] = { reason = why, comparisons = n }
     end
     table.sort(not_computed, function(a, b) return a.reason < b.reason end)
-    for _, cell in ipairs(self.cells) do
-        cell.mean_words = cell.words and cell.words / cell.texts or nil
-        cell.mean_score = cell.score and cell.score / cell.scored or nil
-        cell.words, cell.texts, cell.score, cell.scored = nil, nil, nil, nil
-    end
     local notes = self.contaminants:list(self)
     local power = verdict.power(self)
     return {

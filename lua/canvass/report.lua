@@ -59,7 +59,22 @@ local function nulls(object, ...)
     return object
 end
 
+-- A cell as others read it.
+local function whole(cell)
+    local n = outcome.counts(cell.tally)
+    return {
+        question_id = cell.question_id, model_id = cell.model_id, region = cell.region, planned = n.planned,
+        succeeded = n.succeeded, refused = n.refusal, empty = n.empty, truncated = n.truncated, filtered = n.filtered,
+        malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct, script = cell.script,
+        mean_words = cell.words and cell.words / cell.texts, mean_score = cell.score and cell.score / cell.scored,
+        phrase = cell.phrase, outcomes = cell.tally,
+    }
+end
+
 local function as_json(r)
+    for i, cell in ipairs(r.cells) do
+        r.cells[i] = whole(cell)
+    end
     nulls(r.verdict, "differs")
     nulls(r.agreement, "between", "within", "similarity_between", "similarity_within")
     nulls(r.power, "detectable", "needed")
@@ -81,8 +96,9 @@ local function as_csv(r)
     local lines = { table.concat(columns, ",") }
     for _, cell in ipairs(r.cells) do
         local fields = {}
+        local all = whole(cell)
         for i, name in ipairs(columns) do
-            local value = cell[name]
+            local value = all[name]
             fields[i] = type(value) == "string" and text.csv(value) or value and ("%.14g"):format(value) or ""
         end
         lines[#lines + 1] = table.concat(fields, ",")

@@ -37,7 +37,7 @@ function suite.short_answers_are_answers()
     local r = fleet.report { seed = 1, questions = 3, models = 1, regions = 2, samples = 1,
         answer = function() return "4" end }
     for _, cell in ipairs(r.cells) do
-        equal(cell.letters.A, 1)
+        equal(cell.outcomes, "A1")
     end
     equal(r.agreement.between, 1)
     equal(r.verdict.differs, json.null) -- three pairs that agree show little

@@ -37,7 +37,7 @@ local function without(stratum, removed)
         end
     end
     if stratum.values then
-        return { groups = groups, values = list, question = stratum.question }
+        return { groups = groups, values = list, about = stratum.about }
     end
     local at = 0
     for i = 1, n do
@@ -48,7 +48,7 @@ local function without(stratum, removed)
             end
         end
     end
-    return { groups = groups, distances = list, question = stratum.question }
+    return { groups = groups, distances = list, about = stratum.about }
 end
 
 -- Has a region more than one?
@@ -201,8 +201,8 @@ local function effect_of_values(c, inside, level, random)
     for _, stratum in ipairs(c.strata) do
         local d = difference(c.kind, sides(stratum, inside))
         if d then
-            list[#list + 1], groups[#groups + 1] = d, stratum.group or stratum.question
-            grouped = grouped or stratum.group ~= nil
+            list[#list + 1], groups[#groups + 1] = d, stratum.about.group or stratum.about.id
+            grouped = grouped or stratum.about.group ~= nil
         end
     end
     if #list < 2 then
@@ -303,7 +303,7 @@ function compare.explain(c, source)
         local rest = {}
         for i, stratum in ipairs(c.strata) do
             rest[i] = without(stratum, removed)
-            rest[i].group = stratum.group
+            
         end
         c.high_region, c.low_region, inside = high, low, { [high] = true }
         c = setmetatable({ strata = rest }, { __index = c, __newindex = c })

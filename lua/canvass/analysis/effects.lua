@@ -20,14 +20,30 @@ local function means(stratum, region)
     return inside, n_inside, outside, n_outside
 end
 
+-- Where nothing varies, nothing is apart; whether both sides are there is the same for many strata.
+local function both_sides(cache, stratum, region)
+    local known = cache[stratum.groups]
+    if known == nil then
+        local _, n, _, m = means(stratum, region)
+        known = n > 0 and m > 0
+        cache[stratum.groups] = known
+    end
+    return known
+end
+
 local function one(kind, strata, region)
-    local list, clusters, only = {}, {}, nil
+    local list, clusters, only, cache = {}, {}, nil, {}
     for _, stratum in ipairs(strata) do
+        if #strata > 1 and not stratum.varied and both_sides(cache, stratum, region) then
+            list[#list + 1], clusters[#clusters + 1] = 0, stratum.about.group or stratum.about.id
+            goto continue
+        end
         local x, n, y, m = means(stratum, region)
         if n > 0 and m > 0 and (kind ~= "length" or y > 0) then
             list[#list + 1] = kind == "length" and (x / n) / (y / m) - 1 or x / n - y / m
-            clusters[#clusters + 1], only = stratum.group or stratum.question, { x, n, y, m }
+            clusters[#clusters + 1], only = stratum.about.group or stratum.about.id, { x, n, y, m }
         end
+        ::continue::
     end
     if #list == 0 then
         return nil

@@ -14,6 +14,38 @@ outcome.letters = {
     not_asked = "-",
 }
 
+-- How many executions of a cell came to what, as text: "A8 R2". There are few different ones, so a cell costs little.
+local added, counts = {}, {}
+
+function outcome.add(tally, what)
+    local key = tally .. "+" .. what
+    if not added[key] then
+        local n, parts = outcome.counts(tally), {}
+        for i, name in ipairs(outcome.order) do
+            local count = (n[name] or 0) + (name == what and 1 or 0)
+            parts[#parts + 1] = count > 0 and outcome.letters[outcome.order[i]] .. count or nil
+        end
+        added[key] = table.concat(parts, " ")
+    end
+    return added[key]
+end
+
+outcome.order = { "answer", "refusal", "empty", "filtered", "truncated", "malformed", "failed", "not_asked" }
+
+-- Numbers by outcome, with `planned` and `succeeded`; not to be changed.
+function outcome.counts(tally)
+    if not counts[tally] then
+        local n = { planned = 0, succeeded = 0 }
+        for _, name in ipairs(outcome.order) do
+            n[name] = tonumber(tally:match("%" .. outcome.letters[name] .. "(%d+)")) or 0
+            n.planned = n.planned + n[name]
+        end
+        n.succeeded = n.answer + n.refusal + n.empty + n.truncated
+        counts[tally] = n
+    end
+    return counts[tally]
+end
+
 local OPENING_BYTES = 400
 
 -- Lua patterns over the folded opening (lower case, straight apostrophes). The first that matches is kept.

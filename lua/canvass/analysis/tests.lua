@@ -120,28 +120,25 @@ end
 -- Mean, standard error and interval of values that come in clusters (Liang and Zeger 1986, Biometrika 73, 13-22, with
 -- the correction G / (G - 1), and Student's t with G - 1 degrees of freedom).
 function tests.clustered_mean(values, clusters, level)
-    local n, total, sums, groups = #values, 0, {}, 0
+    local n, total, index, sums = #values, 0, {}, {}
     for i = 1, n do
         total = total + values[i]
     end
     local mean = total / n
     for i = 1, n do
-        local c = clusters[i]
-        if not sums[c] then
-            sums[c], groups = 0, groups + 1
+        local at = index[clusters[i]]
+        if not at then
+            at = #sums + 1
+            index[clusters[i]], sums[at] = at, 0
         end
-        sums[c] = sums[c] + values[i] - mean
+        sums[at] = sums[at] + values[i] - mean
     end
+    local groups, meat = #sums, 0
     if groups < 2 then
         return nil, "fewer than two clusters"
     end
-    local meat, names = 0, {}
-    for c in pairs(sums) do
-        names[#names + 1] = c
-    end
-    table.sort(names, function(a, b) return tostring(a) < tostring(b) end) -- the sum's last digit depends on the order
-    for _, c in ipairs(names) do
-        meat = meat + sums[c] ^ 2
+    for at = 1, groups do
+        meat = meat + sums[at] ^ 2
     end
     local se = sqrt(groups / (groups - 1) * meat) / n
     local half = special.t_quantile(1 - (1 - level) / 2, groups - 1) * se

@@ -1,5 +1,6 @@
 -- What the numbers come to in words. Each sentence needs several of them to agree, and says which.
 
+local outcome = require "canvass.analysis.outcome"
 local settings = require "canvass.analysis.settings"
 local tests = require "canvass.analysis.tests"
 
@@ -76,7 +77,8 @@ end
 function verdict.power(a)
     local refused, answered = 0, 0
     for _, cell in ipairs(a.cells) do
-        refused, answered = refused + cell.refused, answered + cell.succeeded
+        local n = outcome.counts(cell.tally)
+        refused, answered = refused + n.refusal, answered + n.succeeded
     end
     local questions, models = #a.question_order, math.max(1, #a.model_order)
     local by_question = a.repeats > 1

@@ -23,6 +23,12 @@ local function number(x)
     return x and ("%.3g"):format(x) or "not known"
 end
 
+-- Are all of a cell answers?
+local function plain(cell)
+    local n = outcome.counts(cell.tally)
+    return n.answer == n.planned
+end
+
 -- ---- which answers are shown ----
 
 -- Ids of questions: those of findings, then those where not every answer is one, then by the plan.
@@ -38,7 +44,7 @@ function page.wanted(r)
         want(f.question_id)
     end
     for _, cell in ipairs(r.cells) do
-        if cell.letters.A ~= cell.planned then
+        if not plain(cell) then
             want(cell.question_id)
         end
     end
@@ -83,22 +89,19 @@ local function findings(r, out)
     put(out, "</ul>")
 end
 
-local order = { "R", "X", "M", "F", "E", "T", "A", "-" }
+-- The worst first: it gives the colour.
+local order = { "refusal", "failed", "malformed", "filtered", "empty", "truncated", "answer", "not_asked" }
 
 local function cell_of(cell)
     if not cell then
         return '<td class="N">.'
     end
-    local parts, class = {}, nil
-    for _, letter in ipairs(order) do
-        local n = cell.letters[letter]
-        if n then
-            class = class or letter
-            parts[#parts + 1] = cell.planned > 1 and letter .. n or letter
-        end
+    local n, class = outcome.counts(cell.tally), "N"
+    for i = #order - 1, 1, -1 do
+        class = n[order[i]] > 0 and outcome.letters[order[i]] or class
     end
-    return ('<td class="%s"%s>%s'):format(class == "-" and "N" or class,
-        cell.phrase and (' title="%s"'):format(html(cell.phrase)) or "", table.concat(parts, " "))
+    return ('<td class="%s"%s>%s'):format(class, cell.phrase and (' title="%s"'):format(html(cell.phrase)) or "",
+        n.planned == 1 and cell.tally:sub(1, 1) or cell.tally)
 end
 
 local function matrices(r, out)
@@ -111,7 +114,7 @@ local function matrices(r, out)
         rows[cell.model_id] = of_model
         of_model[cell.question_id] = of_model[cell.question_id] or { plain = true }
         of_model[cell.question_id][cell.region] = cell
-        of_model[cell.question_id].plain = of_model[cell.question_id].plain and cell.letters.A == cell.planned
+        of_model[cell.question_id].plain = of_model[cell.question_id].plain and plain(cell)
     end
     for _, model in ipairs(r.models) do
         put(out, '<h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
@@ -381,8 +384,6 @@ end
 
 -- ---- the answers of the questions that are wanted, row by row ----
 
-local order_of_letters = { "A", "R", "E", "F", "T", "M", "X", "-" }
-
 -- shown: as answers() takes it; row: an execution, placed and with what it came to.
 function page.collect(shown, index, row, what)
     local question = index[row.question_id]
@@ -392,21 +393,16 @@ function page.collect(shown, index, row, what)
     end
     local model = question.models[row.model_id] or {}
     question.models[row.model_id] = model
-    local list = model[row.region] or { letters = {}, ends = {} }
+    local list = model[row.region] or { tally = "", ends = {} }
     model[row.region] = list
-    local letter = outcome.letters[what]
-    list.letters[letter] = (list.letters[letter] or 0) + 1
+    list.tally = outcome.add(list.tally, what)
     local ended = (what == "refusal" or what == "answer" or what == "truncated") and what or "other"
     if #list == 0 or not list.ends[ended] then
         local text = row.status == "succeeded" and row.answer or nil
         list[#list + 1] = { region = row.region, what = what, text = text, why = what .. (row.error and ": " .. row.error or "") }
         list.ends[ended] = true
     end
-    local parts = {}
-    for _, one in ipairs(order_of_letters) do
-        parts[#parts + 1] = list.letters[one] and one .. list.letters[one] or nil
-    end
-    list[1].counts = table.concat(parts, " ")
+    list[1].counts = list.tally
 end
 
 return page

@@ -1,5 +1,6 @@
 -- The report for a terminal.
 
+local outcome = require "canvass.analysis.outcome"
 local text = require "canvass.text"
 
 local terminal = {}
@@ -18,21 +19,9 @@ local function wrap(words, width, indent)
     return table.concat(lines, "\n")
 end
 
-local order = { "A", "R", "E", "F", "T", "M", "X", "-" }
-
 -- "A", or with repeats "A8 R2".
 local function letters(cell)
-    if not cell then
-        return "."
-    end
-    local parts = {}
-    for _, letter in ipairs(order) do
-        local n = cell.letters[letter]
-        if n then
-            parts[#parts + 1] = cell.planned > 1 and letter .. n or letter
-        end
-    end
-    return table.concat(parts, " ")
+    return not cell and "." or outcome.counts(cell.tally).planned == 1 and cell.tally:sub(1, 1) or cell.tally
 end
 
 -- Questions by rows, regions by columns.
@@ -48,7 +37,8 @@ local function matrix(r, model_id, out)
     for _, question in ipairs(r.questions) do
         local row, plain = rows[question], true
         for _, cell in pairs(row or {}) do
-            plain = plain and cell.letters.A == cell.planned
+            local n = outcome.counts(cell.tally)
+            plain = plain and n.answer == n.planned
         end
         if row and plain and #r.questions > ROWS_MAX or #shown >= ROWS_MAX then
             hidden = hidden + 1
