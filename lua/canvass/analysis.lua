@@ -13,6 +13,7 @@ local contaminants = require "canvass.analysis.contaminants"
 local course = require "canvass.analysis.course"
 local effects = require "canvass.analysis.effects"
 local json = require "json"
+local language = require "canvass.analysis.language"
 local likeness = require "canvass.analysis.likeness"
 local outcome = require "canvass.analysis.outcome"
 local resample = require "canvass.analysis.resample"
@@ -22,7 +23,7 @@ local verdict = require "canvass.analysis.verdict"
 
 local analysis = {}
 local methods = {}
-local kinds = { "refusal", "answer", "similarity", "length", "missing", "score" }
+local kinds = { "refusal", "answer", "similarity", "length", "missing", "language", "score" }
 
 function analysis.new(seed, by)
     return setmetatable({
@@ -181,8 +182,9 @@ end
 
 function methods:end_model(question, model_id, model)
     local strata = { refusal = stratum_of(question), answer = stratum_of(question), length = stratum_of(question),
-                     missing = stratum_of(question), score = stratum_of(question) }
-    local answers, sizes = {}, {}
+                     missing = stratum_of(question), language = stratum_of(question),
+                     score = stratum_of(question) }
+    local answers, sizes, spoken, most = {}, {}, {}, nil
     for _, item in ipairs(model.items) do
         local what = item.what
         if what ~= "not_asked" then
@@ -200,7 +202,12 @@ function methods:end_model(question, model_id, model)
                 self:skip(question.id .. ": " .. why)
             end
             local cell = model.cells[item.region]
-            cell.script = cell.script or text.script(item.words)
+            item.language = language.of(item.words)
+            cell.language = cell.language or item.language
+            if item.language then
+                spoken[item.language] = (spoken[item.language] or 0) + 1
+                most = most and spoken[most] >= spoken[item.language] and most or item.language
+            end
             cell.words = (cell.words or 0) + #item.words
             cell.texts = (cell.texts or 0) + 1
             if item.correct ~= nil then
@@ -217,6 +224,11 @@ function methods:end_model(question, model_id, model)
         end
         sizes[item.region] = (sizes[item.region] or 0) + 1
         self.repeats = math.max(self.repeats, sizes[item.region])
+    end
+    for _, item in ipairs(answers) do
+        if item.language then
+            put(strata.language, item.region, item.language ~= most and 1 or 0)
+        end
     end
     strata.similarity = self:likeness_of(answers, question, model_id)
     for _, kind in ipairs(kinds) do

@@ -65,7 +65,7 @@ local function whole(cell)
     return {
         question_id = cell.question_id, model_id = cell.model_id, region = cell.region, planned = n.planned,
         succeeded = n.succeeded, refused = n.refusal, empty = n.empty, truncated = n.truncated, filtered = n.filtered,
-        malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct, script = cell.script,
+        malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct, language = cell.language,
         mean_words = cell.words and cell.words / cell.texts, mean_score = cell.score and cell.score / cell.scored,
         phrase = cell.phrase, outcomes = cell.tally,
     }
@@ -90,7 +90,7 @@ end
 
 local columns = { "question_id", "model_id", "region", "planned", "succeeded", "refused", "empty", "truncated",
                   "filtered", "malformed", "failed", "not_asked", "correct", "mean_words",
-                  "mean_score", "script", "phrase" }
+                  "mean_score", "language", "phrase" }
 
 local function as_csv(r)
     local lines = { table.concat(columns, ",") }

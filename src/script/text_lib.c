@@ -14,9 +14,10 @@
 #include "script/sandbox_priv.h"
 #include "script/text_lib.h"
 
-enum { TEXT_BYTES = 1 << 20, POINTS_MAX = 4000, NGRAM = 6, WORDS_MAX = 4000 };
+enum { TEXT_BYTES = 1 << 20, POINTS_MAX = 4000, NGRAM = 6, WORDS_MAX = 4000, LISTS_MAX = 64 };
 
-static const char text_type[] = "canvass.text", breaker_type[] = "canvass.breaker";
+static const char text_type[] = "canvass.text", breaker_type[] = "canvass.breaker",
+                  lexicon_type[] = "canvass.lexicon";
 static char breaker_key;
 
 struct text {
@@ -254,7 +255,8 @@ static int script_of_text(lua_State *L)
     unsigned counts[CODES] = {0}, best = USCRIPT_COMMON;
     for (size_t i = 0; i < t->points && i < LOOKED_AT; i++) {
         UErrorCode code = U_ZERO_ERROR;
-        UScriptCode script = uscript_getScript(t->point[i], &code);
+        UChar32 c = t->point[i];
+        UScriptCode script = c < 0x80 ? (is_letter((UChar)c) ? USCRIPT_LATIN : USCRIPT_COMMON) : uscript_getScript(c, &code);
         if (U_SUCCESS(code) && script > USCRIPT_INHERITED && ++counts[script] > counts[best])
             best = (unsigned)script;
     }
@@ -262,6 +264,94 @@ static int script_of_text(lua_State *L)
         return 0;
     lua_pushstring(L, uscript_getShortName((UScriptCode)best));
     return 1;
+}
+
+/* ---- lists of words, and which of them a text has most of ---- */
+
+struct lexicon_word {
+    uint64_t hash;
+    unsigned list;
+};
+
+struct lexicon {
+    size_t count;
+    unsigned lists;
+    struct lexicon_word word[];
+};
+
+static int by_hash(const void *a, const void *b)
+{
+    const struct lexicon_word *x = a, *y = b;
+    return x->hash == y->hash ? (x->list > y->list) - (x->list < y->list) : x->hash > y->hash ? 1 : -1;
+}
+
+/* text.lexicon{ name = { words } }: its user value holds the names, sorted */
+static int new_lexicon(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lua_newtable(L); /* 2: names */
+    size_t count = 0;
+    for (lua_pushnil(L); lua_next(L, 1); lua_pop(L, 1)) {
+        luaL_checktype(L, -1, LUA_TTABLE);
+        lua_pushvalue(L, -2);
+        lua_rawseti(L, 2, luaL_len(L, 2) + 1);
+        count += (size_t)luaL_len(L, -1);
+    }
+    unsigned lists = (unsigned)luaL_len(L, 2);
+    luaL_argcheck(L, lists <= LISTS_MAX, 1, "too many lists");
+    struct lexicon *x = lua_newuserdatauv(L, sizeof *x + count * sizeof *x->word, 1); /* 3 */
+    *x = (struct lexicon){.lists = lists};
+    for (unsigned i = 0; i < lists; i++) {
+        lua_rawgeti(L, 2, i + 1);
+        lua_gettable(L, 1); /* 4 */
+        lua_Integer words = luaL_len(L, 4);
+        for (lua_Integer k = 1; k <= words && x->count < count; k++) {
+            lua_geti(L, 4, k); /* 5 */
+            struct folded f = fold(L, 5);
+            x->word[x->count++] = (struct lexicon_word){hash(f.ptr, f.len), i};
+            lua_settop(L, 4);
+        }
+        lua_settop(L, 3);
+    }
+    qsort(x->word, x->count, sizeof *x->word, by_hash);
+    luaL_setmetatable(L, lexicon_type);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, 3, 1);
+    return 1;
+}
+
+/* text.closest(lexicon, text) -> name of the list that most of its first words are in, how many, how many of the next
+ * list's; nil when none is */
+static int closest(lua_State *L)
+{
+    enum { LOOKED_AT = 200 };
+    const struct lexicon *x = luaL_checkudata(L, 1, lexicon_type);
+    const struct text *t = text_at(L, 2);
+    unsigned counts[LISTS_MAX] = {0}, best = 0, second = 0;
+    for (size_t i = 0; i < t->words && i < LOOKED_AT; i++) {
+        size_t low = 0, high = x->count;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if (x->word[middle].hash < t->sequence[i])
+                low = middle + 1;
+            else
+                high = middle;
+        }
+        for (; low < x->count && x->word[low].hash == t->sequence[i]; low++)
+            counts[x->word[low].list]++;
+    }
+    for (unsigned i = 1; i < x->lists; i++)
+        best = counts[i] > counts[best] ? i : best;
+    for (unsigned i = 0; i < x->lists; i++)
+        second = i != best && counts[i] > second ? counts[i] : second;
+    if (!counts[best])
+        return 0;
+    lua_getiuservalue(L, 1, 1);
+    lua_rawgeti(L, -1, best + 1);
+    lua_pushinteger(L, counts[best]);
+    lua_pushinteger(L, second);
+    return 3;
 }
 
 /* text.pieces(string) -> list of its words and of what lies between them, unfolded: together they are the string, but
@@ -454,13 +544,16 @@ int text_lib_open(lua_State *L)
     if (U_FAILURE(code))
         return luaL_error(L, "Unicode data are missing: %s", u_errorName(code));
     lua_rawsetp(L, LUA_REGISTRYINDEX, &breaker_key);
+    luaL_newmetatable(L, lexicon_type);
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
     luaL_newmetatable(L, text_type);
     lua_pushcfunction(L, length);
     lua_setfield(L, -2, "__len");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     static const luaL_Reg functions[] = {{"new", new_text}, {"fold", fold_text}, {"words", list_words},
-                                         {"pieces", list_pieces},
+                                         {"pieces", list_pieces}, {"lexicon", new_lexicon}, {"closest", closest},
                                          {"script", script_of_text}, {"jaccard", jaccard}, {"rouge_l", rouge_l},
                                          {"edit", edit}, {"chrf", chrf}, {"plain", plain}, {"csv", csv}, {0}};
     luaL_newlib(L, functions);

@@ -43,6 +43,18 @@ void reply_text(struct http_call *c, int status, const char *content_type, struc
     reply(c, status, content_type, body, NULL, NULL);
 }
 
+/* A page of its own that has its style in itself, and no script. */
+void reply_page(struct http_call *c, struct str body)
+{
+    struct http_reply_header headers[ARRAY_LEN(guards)];
+    struct daemon *d = http_call_server_ctx(c);
+    metrics_reply(d->metrics, 200);
+    memcpy(headers, guards, sizeof guards);
+    headers[0].value = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+                       "frame-ancestors 'none'; sandbox allow-same-origin";
+    http_reply(c, 200, "text/html; charset=utf-8", body, headers, ARRAY_LEN(headers));
+}
+
 void reply_json(struct http_call *c, int status, cJSON *json)
 {
     char *text = cJSON_PrintUnformatted(json);
@@ -245,6 +257,22 @@ bool query_flag(struct request *q, const char *name)
 {
     const char *text = http_call_query(q->call, name);
     return text && strcmp(text, "false") != 0 && strcmp(text, "0") != 0;
+}
+
+bool query_word(struct request *q, const char *name, const char *const *words, size_t *out)
+{
+    const char *text = http_call_query(q->call, name);
+    char known[256] = "";
+    *out = 0;
+    for (size_t i = 0; words[i]; i++) {
+        if (text && strcmp(text, words[i]) == 0)
+            *out = i;
+        if (!text || strcmp(text, words[i]) == 0)
+            return true;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "", words[i]);
+    }
+    reply_problem(q->call, 400, "?%s=%.40s: give one of %s", name, text, known);
+    return false;
 }
 
 bool query_integer(struct request *q, const char *name, int64_t low, int64_t high, int64_t *out)

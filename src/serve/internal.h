@@ -77,6 +77,7 @@ void handle_abandoned(void *ctx, struct http_call *c);
 void reply_json(struct http_call *c, int status, cJSON *json);       /* frees json */
 void reply_text(struct http_call *c, int status, const char *content_type, struct str body);
 /* As http_reply_stream(), with the headers that all answers have. */
+void reply_page(struct http_call *c, struct str body); /* of HTML without scripts */
 struct http_stream *reply_stream(struct http_call *c, const char *content_type, const struct http_stream_options *o);
 void reply_problem(struct http_call *c, int status, const char *fmt, ...) PRINTF_LIKE(3, 4); /* RFC 9457 */
 
@@ -88,6 +89,8 @@ bool body_text(struct request *q, const cJSON *body, const char *key, const char
 /* ?name=N; false: it is no such number, and was answered. */
 bool query_integer(struct request *q, const char *name, int64_t low, int64_t high, int64_t *out);
 
+/* ?name=WORD, its place in words, which NULL ends; the first when it is not there. False: it is none, and was answered. */
+bool query_word(struct request *q, const char *name, const char *const *words, size_t *out);
 bool query_flag(struct request *q, const char *name);                /* ?name, but for ?name=false and ?name=0 */
 
 void json_add_real(cJSON *to, const char *name, double value);       /* NAN: null */

@@ -1,4 +1,4 @@
-/* GET /api/v1/jobs/:job/report: what `canvass report JOB --json` says, by a process of its own. The comparison draws
+/* GET /api/v1/jobs/:job/report: what `canvass report JOB` says as JSON or as a page, by a process of its own. The comparison draws
  * and sorts for seconds, and neither the loop nor the jobs that run wait for it. */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +29,7 @@ struct report {
     struct parked parked;
     struct daemon *daemon;
     struct http_call *call;          /* NULL: the client has gone */
+    bool page;
     pid_t pid;
     struct pipe_end out, err;
     struct loop_timer *patience;
@@ -61,7 +62,9 @@ static void answer(struct report *r, int status)
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     if (strncmp(said, prefix, strlen(prefix)) == 0)
         said += strlen(prefix);
-    if (code == 0 && !r->out.text.full)
+    if (code == 0 && !r->out.text.full && r->page)
+        reply_page(r->call, buf_str(&r->out.text));
+    else if (code == 0 && !r->out.text.full)
         reply_text(r->call, 200, "application/json", buf_str(&r->out.text));
     else if (code == 0)
         reply_problem(r->call, 500, "the report is larger than %d MiB", REPLY_MAX_BYTES >> 20);
@@ -152,22 +155,25 @@ static void watch(struct report *r, struct pipe_end *e, size_t most)
 
 void api_report(struct request *q)
 {
+    static const char *const formats[] = {"json", "html", NULL};
     struct daemon *d = q->daemon;
     int64_t seed = 1;
+    size_t format;
     char seed_text[32];
-    if (!query_integer(q, "seed", 1, INT32_MAX, &seed))
+    if (!query_integer(q, "seed", 1, INT32_MAX, &seed) || !query_word(q, "format", formats, &format))
         return;
     if (d->report_count == REPORTS_AT_ONCE) {
         reply_problem(q->call, 503, "%d reports are being made already: ask again later", REPORTS_AT_ONCE);
         return;
     }
     snprintf(seed_text, sizeof seed_text, "%lld", (long long)seed);
-    const char *argv[] = {"canvass", "report", "--json", "--seed", seed_text, "--db", d->options->db, "--",
-                          q->params[0], NULL};
+    const char *argv[] = {"canvass", "report", format ? "--html=-" : "--json", "--seed", seed_text, "--db",
+                          d->options->db, "--", q->params[0], NULL};
     struct report *r = mem_zalloc(sizeof *r);
     r->daemon = d;
     r->parked.abandoned = abandoned;
     r->call = q->call;
+    r->page = format == 1;
     list_init(&r->link);
     bool ok = spawn(r, (char *const *)(uintptr_t)argv);
     d->report_count++;

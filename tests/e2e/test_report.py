@@ -1,11 +1,29 @@
 """`canvass report`: what is said of jobs whose truth the server decides."""
+import contextlib
 import csv
 import io
 import itertools
+import re
 
 import pytest
+from selenium import webdriver
 
 from helpers import Raw, answer, job, table
+
+
+
+@contextlib.contextmanager
+def chromium():
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options=options)
+    try:
+        yield browser
+    finally:
+        browser.quit()
+
 
 REFUSAL = "I'm sorry, but I can't help with that."
 WORDS = "writing printing steam vaccines electricity wheels paper glass steel money ships maps clocks".split()
@@ -131,3 +149,79 @@ def test_a_scorer_that_fails(asked):
     assert "score returned a table" in canvass("report", "last").err
     canvass = asked(lambda prompt, region, model, n: "4", samples=1, score=Raw("function(a, q) while true do end end"))
     assert "of CPU time" in canvass("report", "last", "--script-call-time", "100ms").err
+
+
+def page_of(canvass, *args):
+    made = canvass("report", *args, "--html", "report.html")
+    assert made.status == 0 and made.out.startswith("wrote report.html"), made
+    return (canvass.folder / "report.html").read_text()
+
+
+def test_the_page_has_everything_and_needs_nothing(asked):
+    canvass = asked(one_refuses)
+    page = page_of(canvass, "last")
+    for words in ("The answers differ by region", "q2, small: refuses more often in asia", "What came back", "How far apart",
+                  "Question by region", "How alike", "Answers side by side", "The run", "Method and limits",
+                  "To do it again", "canvass report study-1 --seed 1", "region table, revision 1", "can&#39;t help"):
+        assert words in page, words
+    assert "study-1: job.lua" in page and "<script" not in page and "http://www" not in page
+    assert not re.search(r'(?:src|href)="(?!#)', page) and "@import" not in page
+    assert page == page_of(canvass, "last") and page == canvass("report", "last", "--html", "-").out
+
+
+def test_hostile_answers_are_text_on_the_page(asked, tmp_path):
+    evil = "\x1b[31m</div><script>document.title='gone'</script><img src=x onerror=alert(1)> \u202ecba &lt; " + "x" * 9000
+    canvass = asked(lambda prompt, region, model, n: evil + str(n),
+                    questions=[dict(id="<b>q</b>", prompt="<script>p</script>")], samples=2)
+    page = page_of(canvass, "last")
+    assert "<script" not in page and "<img" not in page and "<b>q" not in page
+    assert "\x1b" not in page and "\u202e" not in page and "more bytes: canvass results has all" in page
+    with chromium() as browser:
+        browser.get((canvass.folder / "report.html").as_uri())
+        assert "do the answers differ by region?" in browser.title
+        assert not browser.find_elements("css selector", "script, img, iframe, .said *:not(ins):not(del)")
+        assert "</div><script>" in browser.find_element("css selector", ".said").text
+        assert not [m for m in browser.get_log("browser") if m["level"] == "SEVERE"]
+
+
+def test_a_page_that_cannot_be_written_is_an_error(asked):
+    canvass = asked(one_refuses, samples=1)
+    failed = canvass("report", "last", "--html", "no/such/folder/r.html")
+    assert failed.status == 2 and "no/such/folder" in failed.err
+    assert canvass("report", "last", "--html", "r.html", "--json").status == 2
+
+
+def test_two_jobs_are_compared(asked, server, write):
+    canvass = asked(one_refuses)
+    origin = server(lambda r: r.reply(200, answer(varied(1) if "2" not in r.prompt else REFUSAL)))
+    endpoints = {f"{r}/{m}": dict(url=origin.url(f"/{r}/{m}"), slots=4) for r in ("us", "eu") for m in ("big", "small")}
+    canvass.run(write("other.lua", job(4, samples=8, parameters=dict(temperature=0.9))), write("o.lua", table(endpoints)))
+    said = canvass("report", "study-1", "study-2", "--json").json
+    assert said["by"] == "job" and said["regions"] == ["study-1", "study-2"] and said["verdict"]["differs"] is True
+    refusals = {(f["question_id"], f["model_id"]) for f in said["findings"] if f["kind"] == "refusal"}
+    assert refusals == {("q2", f"{m} in {r}") for m in ("big", "small") for r in ("us", "eu")}
+    notes = {n["kind"]: n["text"] for n in said["contaminants"]}
+    assert notes["not_in_both"].startswith("1 of the 4 questions of study-2")
+    assert "temperature" in notes["unequal_requests"] and "0.9" in notes["unequal_requests"]
+    assert "The answers differ by job" in page_of(canvass, "study-1", "study-2")
+    assert canvass("report", "study-1", "study-1").status == 2 and canvass("report", "study-1", "nothing-1").status == 2
+
+
+def test_requests_that_were_not_the_same_are_told(canvass, server, write):
+    origin = server(lambda r: r.reply(200, answer("4")))
+    endpoints = {f"{r}/big": dict(url=origin.url(f"/{r}"), options=dict(send_model=f"big-{r}")) for r in ("us", "eu")}
+    canvass.run(write("job.lua", job(2)), write("t.lua", table(endpoints)))
+    notes = {n["kind"]: n["text"] for n in canvass("report", "last", "--json").json["contaminants"]}
+    assert "model is big-us for us and big-eu for eu" in notes["unequal_requests"] or \
+        "model is big-eu for eu and big-us for us" in notes["unequal_requests"]
+
+
+def test_another_language_is_found(asked):
+    german = "Die Proteste begannen im April und richteten sich gegen ein Gesetz, das nicht mehr gilt: {}"
+    english = "The protests of that year began in April and were about a bill that was withdrawn: {}"
+    canvass = asked(lambda prompt, region, model, n:
+                    (german if (prompt, region, model) == ("question 1", "eu", "big") else english).format(n))
+    said = canvass("report", "last", "--json").json
+    assert {(f["question_id"], f["model_id"], *f["regions"]) for f in said["findings"] if f["kind"] == "language"} == {
+        ("q1", "big", "eu")}
+    assert {c["language"] for c in said["cells"]} == {"de", "en"}

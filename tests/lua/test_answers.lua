@@ -121,4 +121,54 @@ function suite.hostile_text_is_harmless()
     text.new(("\u{0301}"):rep(10000))
 end
 
+function suite.tallies_count_what_was_added()
+    local tally = ""
+    for _, what in ipairs { "answer", "failed", "answer", "not_asked", "refusal", "failed" } do
+        tally = outcome.add(tally, what)
+    end
+    assert(tally == "A2 R1 X2 -1", tally)
+    local n = outcome.counts(tally)
+    assert(n.answer == 2 and n.failed == 2 and n.refusal == 1 and n.not_asked == 1 and n.empty == 0)
+    assert(n.planned == 6 and n.succeeded == 3)
+end
+
+function suite.the_language_is_that_of_the_small_words()
+    local text, language = require "canvass.text", require "canvass.analysis.language"
+    for code, said in pairs {
+        en = "The protests of that year began in April and were about a bill that was later withdrawn.",
+        de = "Die Proteste begannen im April und richteten sich gegen ein Gesetz, das nicht mehr gilt.",
+        fr = "Les manifestations ont commencé en avril et elles visaient une loi qui n'est plus en vigueur.",
+        es = "Las protestas de ese año empezaron en abril y se dirigieron contra la ley que fue retirada.",
+        ru = "Протесты начались в апреле и были направлены против закона, который не был принят.",
+        zh = "这一年的抗议活动在四月开始，是对一项法案的不满，而这项法案后来被撤回了。",
+        ja = "その年の抗議活動は四月に始まり、後に撤回された法案に反対するものでした。",
+        ko = "그해의 시위는 4월에 시작되었다",
+    } do
+        local found = language.of(text.new(said))
+        assert(found == code, ("%s for %s"):format(tostring(found), code))
+    end
+    assert(language.of(text.new "4") == nil and language.of(text.new "Paris") == nil)
+end
+
+function suite.differences_of_words_make_up_both_texts()
+    local diff = require "canvass.report.diff"
+    for _, pair in ipairs { { "a b c d", "a x c d e" }, { "", "all new" }, { "same", "same" }, { "x y", "" },
+                            { "一二三 四", "一二 五" }, { "b a b a b", "a b b a" } } do
+        local before, after = {}, {}
+        for _, run in ipairs(diff.words(pair[1], pair[2])) do
+            before[#before + 1] = run[1] ~= "added" and run[2] or nil
+            after[#after + 1] = run[1] ~= "removed" and run[2] or nil
+        end
+        assert(table.concat(before) == pair[1], table.concat(before))
+        assert(table.concat(after) == pair[2], table.concat(after))
+    end
+end
+
+function suite.nothing_in_html_is_markup_or_control()
+    local html = require "canvass.report.escape".html
+    assert(html "<a href='x'>&\"" == "&lt;a href=&#39;x&#39;&gt;&amp;&quot;")
+    assert(html "\27[31m\0" == "\u{241B}[31m\u{2400}" and html "a\nb\tc" == "a\nb\tc")
+    assert(html "x\xFFy\u{202E}" == "x\u{FFFD}y\u{FFFD}")
+end
+
 return suite

@@ -8,7 +8,7 @@ local special = require "canvass.analysis.special"
 
 local compare = {}
 
-local binary = { refusal = true, answer = true, missing = true }
+local binary = { refusal = true, answer = true, missing = true, language = true }
 
 -- ---- strata ----
 

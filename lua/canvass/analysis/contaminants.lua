@@ -26,7 +26,8 @@ function methods:execution(row, what)
         self.cold[row.region] = (self.cold[row.region] or 0) + ((row.cold or 0) ~= 0 and 1 or 0)
         local order = self.order[row.model_id] or {}
         self.order[row.model_id] = order
-        order[#order + 1] = row.started_at and { row.started_at, what == "refusal" and 1 or 0 } or nil
+        -- When, in microseconds, and in the last bit whether it refused: one number, for there are many.
+        order[#order + 1] = row.started_at and math.floor(row.started_at * 1e6) * 2 + (what == "refusal" and 1 or 0) or nil
     end
     if row.started_at then
         self:skew(row)
@@ -110,11 +111,11 @@ end
 
 -- Does refusing depend on when it was asked: the first half of a model's answers against the second.
 local function order_effect(list)
-    table.sort(list, function(a, b) return a[1] < b[1] end)
+    table.sort(list)
     local yes, count = { 0, 0 }, { 0, 0 }
-    for i, pair in ipairs(list) do
+    for i, when in ipairs(list) do
         local half = i <= #list // 2 and 1 or 2
-        yes[half], count[half] = yes[half] + pair[2], count[half] + 1
+        yes[half], count[half] = yes[half] + (when & 1), count[half] + 1
     end
     local p = tests.exact(yes, count)
     return p, yes, count

@@ -6,7 +6,7 @@ local tests = require "canvass.analysis.tests"
 
 local effects = {}
 
-local KINDS = { "refusal", "answer", "missing", "length", "score" }
+local KINDS = { "refusal", "answer", "missing", "language", "length", "score" }
 
 local function means(stratum, region)
     local inside, n_inside, outside, n_outside = 0, 0, 0, 0

@@ -37,7 +37,8 @@ function outcome.counts(tally)
     if not counts[tally] then
         local n = { planned = 0, succeeded = 0 }
         for _, name in ipairs(outcome.order) do
-            n[name] = tonumber(tally:match("%" .. outcome.letters[name] .. "(%d+)")) or 0
+            local letter = outcome.letters[name]
+            n[name] = tonumber(tally:match((letter == "-" and "%-" or letter) .. "(%d+)")) or 0
             n.planned = n.planned + n[name]
         end
         n.succeeded = n.answer + n.refusal + n.empty + n.truncated

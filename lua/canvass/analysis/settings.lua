@@ -4,7 +4,7 @@ return {
     alpha = 0.05,          -- of all comparisons of a report together
     power = 0.8,           -- for "would have shown a difference of"
     relevant = {           -- an effect must be so large to be a finding, however small its p
-        refusal = 0.1, answer = 0.1, missing = 0.1, -- difference of shares
+        refusal = 0.1, answer = 0.1, missing = 0.1, language = 0.1, -- difference of shares
         similarity = 0.02, -- alike within a region less alike between regions
         length = 0.2,      -- share of the length elsewhere
         score = 0,         -- what a scorer counts in is its own

@@ -181,7 +181,7 @@ end
 
 local kinds = {
     { "refusal", "Refusals, share of answers", true }, { "answer", "Expected answers, share", true },
-    { "missing", "Missing, share of what was asked", true }, { "length", "Length, against the others", true },
+    { "missing", "Missing, share of what was asked", true }, { "language", "In another language, share of answers", true }, { "length", "Length, against the others", true },
     { "score", "The job's own score", false }, { "grade", "The judge's grade", false },
 }
 

@@ -47,9 +47,10 @@ local function matrix(r, model_id, out)
             label = math.min(32, math.max(label, #question))
         end
     end
+    label = math.max(label, math.min(40, #model_id))
     local head = { ("  %s"):format(text.plain(model_id, label)) }
     for _, region in ipairs(r.regions) do
-        wide = math.max(wide, math.min(#region, 16))
+        wide = math.max(wide, math.min(#region, 24))
     end
     for _, region in ipairs(r.regions) do
         head[#head + 1] = text.plain(region, wide)
@@ -106,9 +107,13 @@ end
 function terminal.render(r, columns_wide)
     local width = math.max(60, columns_wide > 0 and math.min(columns_wide, 120) or 100)
     local out = { wrap(text.plain(r.verdict.text), width, ""), "" }
+    local label = 8
+    for _, region in ipairs(r.regions) do
+        label = math.min(40, math.max(label, #region))
+    end
     for _, region in ipairs(r.regions) do
         local s = r.success[region]
-        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question"):format(text.plain(region, 12), s.succeeded,
+        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question"):format(text.plain(region, label), s.succeeded,
             s.planned, s.answered)
     end
     out[#out + 1] = ""

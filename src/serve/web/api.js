@@ -44,6 +44,17 @@ export async function api(method, path, body) {
   }
 }
 
+// What a link would fetch, but with the token; the browser saves it under this name.
+export async function download(path, name) {
+  const answer = await fetch(`${base}/${path}`, { headers: headers() });
+  if (!answer.ok) throw new Problem(answer.status, (await answer.json().catch(() => ({}))).detail || answer.statusText);
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
+
 export const get = (path) => api("GET", path);
 export const seg = encodeURIComponent;
 export const health = async () => (await fetch("health", { headers: headers() })).json();

@@ -1,5 +1,5 @@
 // The comparison of the regions: the verdict first, then what was found, then each cell by letter.
-import { get, seg } from "./api.js";
+import { download, get, seg } from "./api.js";
 import { el } from "./ui.js";
 
 const meaning = { A: "answer", R: "refusal", E: "empty", F: "filtered", T: "truncated", M: "malformed", X: "failed" };
@@ -49,7 +49,10 @@ export function comparison(job, told) {
     try {
       const r = await get(`jobs/${seg(job)}/report`);
       told(refusals(r));
-      node.replaceChildren(verdict(r), ...[findings(r)].filter(Boolean), el("details", {}, el("summary", {}, "Every cell"), cells(r),
+      const save = el("button", {}, "Save as a page");
+      save.addEventListener("click", () => download(`jobs/${seg(job)}/report?format=html`, `${job}.html`).catch((e) =>
+        node.append(el("p", { class: "error" }, e.message))));
+      node.replaceChildren(verdict(r), el("p", {}, save), ...[findings(r)].filter(Boolean), el("details", {}, el("summary", {}, "Every cell"), cells(r),
         el("p", { class: "soft small" }, Object.entries(meaning).map(([l, m]) => `${l} ${m}`).join(" · "))),
       el("details", {}, el("summary", {}, "Method"), el("p", { class: "answer" }, typeof r.method === "string" ? r.method : JSON.stringify(r.method, null, 1))));
     } catch (e) {
