@@ -5,7 +5,8 @@
 --   a:add("job", row) a:add("question", row) ... a:add("request", row) ... a:add("execution", row) ...
 --   a:finish() -> the report, as `canvass report --json` prints it
 --
--- What answers are compared between is called a region here. by = "job" compares two jobs in its place: then a "region" is
+-- What answers are compared between is called a region here. by = "job" compares two jobs in its place: then a
+-- "region" is
 -- a job, and a "model" is a model in a region.
 
 local compare = require "canvass.analysis.compare"
@@ -27,7 +28,8 @@ local kinds = { "refusal", "answer", "similarity", "length", "missing", "languag
 
 function analysis.new(seed, by)
     return setmetatable({
-        seed = seed, by = by or "region", jobs = {}, lists = {}, course = course.new(), alike = {}, source = resample.source(seed), job = {}, questions = {}, question_order = {},
+        seed = seed, by = by or "region", jobs = {}, lists = {}, course = course.new(), alike = {},
+            source = resample.source(seed), job = {}, questions = {}, question_order = {},
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
         max_tokens = {},

@@ -65,7 +65,8 @@ local function whole(cell)
     return {
         question_id = cell.question_id, model_id = cell.model_id, region = cell.region, planned = n.planned,
         succeeded = n.succeeded, refused = n.refusal, empty = n.empty, truncated = n.truncated, filtered = n.filtered,
-        malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct, language = cell.language,
+        malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct,
+            language = cell.language,
         mean_words = cell.words and cell.words / cell.texts, mean_score = cell.score and cell.score / cell.scored,
         phrase = cell.phrase, outcomes = cell.tally,
     }

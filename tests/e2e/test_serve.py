@@ -411,3 +411,18 @@ def test_kills_at_any_moment(daemon, server, canvass):
                         all(j["state"] == "succeeded" for j in jobs) and jobs)
     assert len(listed) == len(keys) and all(j["executions"]["succeeded"] == 300 for j in listed)
     assert d.get("/health").json["status"] == "ok" and d.stop().status == 0
+
+
+def test_the_report_as_a_page(daemon, server):
+    origin = server(lambda r: r.reply(200, answer("4 <script>x</script>")))
+    d = daemon(table({f"{r}/a": origin.url(f"/{r}") for r in ("us", "eu")}), jobs={"study.lua": job(2)})
+    job_id = d.submit(script="study.lua")
+    d.wait_for(job_id)
+    reply = d.get(f"/api/v1/jobs/{job_id}/report?format=html")
+    assert reply.status == 200 and reply.headers["content-type"].startswith("text/html")
+    assert "script-src" not in reply.headers["content-security-policy"]
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    page = reply.body.decode()
+    assert "do the answers differ by region?" in page and "<script" not in page
+    assert d.get(f"/api/v1/jobs/{job_id}/report?format=pdf").status == 400
+    assert d.get(f"/api/v1/jobs/{job_id}/report").json["job_id"] == job_id

@@ -39,7 +39,8 @@ function fleet.report(o)
                     local lost = random() < (o.lost and o.lost(q, m, r) or 0)
                     start = start + 1
                     made:add("execution", {
-                        job_id = "study-1", question_id = "q" .. q, model_id = "m" .. m, region = "r" .. r, sample = s, attempts = 1,
+                        job_id = "study-1", question_id = "q" .. q, model_id = "m" .. m, region = "r" .. r,
+                            sample = s, attempts = 1,
                         posts = 1, status = lost and "failed" or "succeeded",
                         class = lost and "timeout" or nil, cold = 0,
                         answer = not lost and text or nil, started_at = start, revision = 1,

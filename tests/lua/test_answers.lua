@@ -133,7 +133,7 @@ function suite.tallies_count_what_was_added()
 end
 
 function suite.the_language_is_that_of_the_small_words()
-    local text, language = require "canvass.text", require "canvass.analysis.language"
+    local language = require "canvass.analysis.language"
     for code, said in pairs {
         en = "The protests of that year began in April and were about a bill that was later withdrawn.",
         de = "Die Proteste begannen im April und richteten sich gegen ein Gesetz, das nicht mehr gilt.",

@@ -303,7 +303,6 @@ function compare.explain(c, source)
         local rest = {}
         for i, stratum in ipairs(c.strata) do
             rest[i] = without(stratum, removed)
-            
         end
         c.high_region, c.low_region, inside = high, low, { [high] = true }
         c = setmetatable({ strata = rest }, { __index = c, __newindex = c })

@@ -27,7 +27,8 @@ function methods:execution(row, what)
         local order = self.order[row.model_id] or {}
         self.order[row.model_id] = order
         -- When, in microseconds, and in the last bit whether it refused: one number, for there are many.
-        order[#order + 1] = row.started_at and math.floor(row.started_at * 1e6) * 2 + (what == "refusal" and 1 or 0) or nil
+        local refused = what == "refusal" and 1 or 0
+        order[#order + 1] = row.started_at and math.floor(row.started_at * 1e6) * 2 + refused or nil
     end
     if row.started_at then
         self:skew(row)
@@ -143,17 +144,18 @@ function methods:list(a)
         end
     end
     for _, model in ipairs(a.model_order) do
-        local list = unequal(self.requests[model] or {})
-        if #list > 0 then
-            say("unequal_requests", #list, "%s was not asked the same everywhere: %s%s", model,
-                table.concat(list, "; ", 1, math.min(3, #list)), #list > 3 and (", and %d more"):format(#list - 3) or "")
+        local fields = unequal(self.requests[model] or {})
+        if #fields > 0 then
+            say("unequal_requests", #fields, "%s was not asked the same everywhere: %s%s", model,
+                table.concat(fields, "; ", 1, math.min(3, #fields)),
+                #fields > 3 and (", and %d more"):format(#fields - 3) or "")
         end
     end
     for _, job in ipairs(a.by == "job" and a.jobs or {}) do
         local left = (job.questions or 0) - #a.question_order
         if left > 0 then
-            say("not_in_both", left, "%d of the %d questions of %s are not in the other job in the same words, and are " ..
-                "left out", left, job.questions, job.id)
+            say("not_in_both", left, "%d of the %d questions of %s are not in the other job in the same words, " ..
+                "and are left out", left, job.questions, job.id)
         end
     end
     local revisions = 0

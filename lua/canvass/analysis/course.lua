@@ -14,7 +14,8 @@ function methods:execution(row, what)
     local name = row.region .. "\0" .. row.model_id
     local e = self.index[name]
     if not e then
-        e = { region = row.region, model_id = row.model_id, from = {}, to = {}, what = {}, is_cold = {}, cold = {}, warm = {} }
+        e = { region = row.region, model_id = row.model_id, from = {}, to = {}, what = {}, is_cold = {}, cold = {},
+            warm = {} }
         self.index[name], self.endpoints[#self.endpoints + 1] = e, e
     end
     self.posts, self.hops = self.posts + (row.posts or 0), self.hops + (row.hops or 0)
@@ -54,7 +55,8 @@ function methods:report()
         endpoints[i] = { region = e.region, model_id = e.model_id, cold_s = spread(e.cold), warm_s = spread(e.warm) }
     end
     return {
-        seconds = self.first and self.last - self.first or nil, posts = self.posts, hops = self.hops, answers = self.answers,
+        seconds = self.first and self.last - self.first or nil, posts = self.posts, hops = self.hops,
+            answers = self.answers,
         posts_per_answer = self.answers > 0 and self.posts / self.answers or nil,
         cost = self.priced > 0 and self.cost or nil, priced = self.priced,
         prompt_tokens = self.prompt_tokens, completion_tokens = self.completion_tokens, endpoints = endpoints,

@@ -17,8 +17,10 @@ end
 
 -- Folded, as the comparison sees words.
 language.words = {
-    en = words "the of and to in is was that it for as with are be this by not from at which were have has its their but",
-    de = words "der die das und ist nicht ein eine zu den von mit sich des auf für im dem auch es werden wurde durch als sind",
+    en = words("the of and to in is was that it for as with are be this by not from at which were have has its " ..
+        "their but"),
+    de = words("der die das und ist nicht ein eine zu den von mit sich des auf für im dem auch es werden wurde " ..
+        "durch als sind"),
     fr = words "le la les des et est une dans que qui pour pas sur du par plus ce avec au sont cette ont été aux ces",
     es = words "el la los las de y en que es una por con para del se no su como más fue son al lo este esta",
     pt = words "o a os as de e em que é uma por com para do da não se no na como mais foi são ao dos das",

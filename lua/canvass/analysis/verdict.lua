@@ -159,7 +159,8 @@ end
 
 function verdict.method(a)
     local text = ("%d comparisons: for each question and model with repeats, and for each model over its questions: " ..
-        "refusals, expected answers, likeness (Jaccard, words), length, language, missing cells and the job's scores. Exact " ..
+        "refusals, expected answers, likeness (Jaccard, words), length, language, missing cells and the job's " ..
+            "scores. Exact " ..
         "and permutation tests (up to %d draws, seed %d) that exchange answers within a question only; Holm over " ..
         "all of them at %g. A finding also has an interval without 0 and an effect of a relevant size. Missing " ..
         "cells are not filled in. Refusals are found by phrases; likeness is that of words, not of meaning."):format(

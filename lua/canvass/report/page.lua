@@ -106,8 +106,8 @@ end
 
 local function matrices(r, out)
     put(out, '<h2 id="matrix">Question by %s</h2>', r.by)
-    put(out, "<p class=soft>A answer, R refusal, E empty, F filtered, T truncated, M malformed, X failed, - not asked, . not " ..
-        "in the plan; with repeats, how many of each.</p>")
+    put(out, "<p class=soft>A answer, R refusal, E empty, F filtered, T truncated, M malformed, X failed, - not " ..
+        "asked, . not in the plan; with repeats, how many of each.</p><div class=many>")
     local rows = {}
     for _, cell in ipairs(r.cells) do
         local of_model = rows[cell.model_id] or {}
@@ -117,7 +117,7 @@ local function matrices(r, out)
         of_model[cell.question_id].plain = of_model[cell.question_id].plain and plain(cell)
     end
     for _, model in ipairs(r.models) do
-        put(out, '<h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
+        put(out, '<div><h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
         for _, region in ipairs(r.regions) do
             put(out, "<th>%s", html(region))
         end
@@ -141,7 +141,9 @@ local function matrices(r, out)
             put(out, "<p class=soft>And %d more questions%s: canvass report --csv has all.</p>", hidden,
                 #r.questions > ROWS_MAX and ", most of them all answers" or "")
         end
+        put(out, "</div>")
     end
+    put(out, "</div>")
 end
 
 local function heat(r, out)
@@ -155,12 +157,13 @@ local function heat(r, out)
         model[pair.regions[1] .. "\0" .. pair.regions[2]] = pair
         model[pair.regions[2] .. "\0" .. pair.regions[1]] = pair
     end
-    put(out, '<h2 id="likeness">How alike the answers are</h2><p class=soft>Share of common words (Jaccard), mean over pairs of ' ..
+    put(out, '<h2 id="likeness">How alike the answers are</h2><p class=soft>Share of common words (Jaccard), mean ' ..
+        'over pairs of ' ..
         "answers to the same question; on the diagonal, answers of the same %s to the same question: the noise of " ..
-        "asking twice.</p>", r.by)
+        "asking twice.</p><div class=many>", r.by)
     for _, model in ipairs(r.models) do
         if of[model] then
-            put(out, '<h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
+            put(out, '<div><h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
             for _, region in ipairs(r.regions) do
                 put(out, "<th>%s", html(region))
             end
@@ -174,14 +177,16 @@ local function heat(r, out)
                 end
                 put(out, "</tr>")
             end
-            put(out, "</table></div>")
+            put(out, "</table></div></div>")
         end
     end
+    put(out, "</div>")
 end
 
 local kinds = {
     { "refusal", "Refusals, share of answers", true }, { "answer", "Expected answers, share", true },
-    { "missing", "Missing, share of what was asked", true }, { "language", "In another language, share of answers", true }, { "length", "Length, against the others", true },
+    { "missing", "Missing, share of what was asked", true }, { "language", "In another language, share of answers",
+        true }, { "length", "Length, against the others", true },
     { "score", "The job's own score", false }, { "grade", "The judge's grade", false },
 }
 
@@ -197,9 +202,10 @@ local function effects(r, out)
         end
         if varied then
             if not any then
-                put(out, '<h2 id="effects">How far apart</h2><p class=soft>Each %s against the others, mean over questions, ' ..
-                    "with 95 %% intervals. Each is for itself: among many, one in twenty leaves 0 out by chance. The " ..
-                    "findings above are corrected for that.</p>", r.by)
+                put(out, '<h2 id="effects">How far apart</h2><p class=soft>Each %s against the others, mean over ' ..
+                    'questions, ' ..
+                    "with 95 %% intervals. Each is for itself: among many, one in twenty leaves 0 out by chance. " ..
+        "The findings above are corrected for that.</p>", r.by)
             end
             any = true
             put(out, "<figure><figcaption>%s</figcaption>%s</figure>", kind[2], plots.effects(list, kind[3]))
@@ -222,14 +228,16 @@ local function course(r, spans, out)
     local c = r.course
     put(out, '<h2 id="run">The run</h2>')
     if spans.first then
-        put(out, "<figure>%s<figcaption>By endpoint: answers (upper row, green), refusals (middle, red), other ends (lower, " ..
-            "grey), dashed below where it was cold. From an execution's first request to its end, retries and waiting " ..
-            "between them included.</figcaption></figure>", plots.timeline(spans.endpoints, spans.first, spans.last))
+        put(out, "<figure>%s<figcaption>By endpoint: answers (upper row, green), refusals (middle, red), other " ..
+        "ends (lower, grey), dashed below where it was cold. From an execution's first request to its end, " ..
+            "retries and " ..
+        "waiting between them included.</figcaption></figure>", plots.timeline(spans.endpoints, spans.first,
+            spans.last))
     end
     local latency = plots.latency(c.endpoints)
     if latency then
-        put(out, "<figure>%s<figcaption>Seconds to an answer: box from the 10th to the 90th percentile, line from least to " ..
-            "most, bar at the median; of executions that took one attempt.</figcaption></figure>", latency)
+        put(out, "<figure>%s<figcaption>Seconds to an answer: box from the 10th to the 90th percentile, line from " ..
+        "least to most, bar at the median; of executions that took one attempt.</figcaption></figure>", latency)
     end
     put(out, "<table>")
     local function row(name, value)
@@ -279,10 +287,12 @@ local function side(out, shown, first, budget)
             else
                 body, left, unmarked = differences(first, item.text, budget)
             end
-            put(out, '%s<div class="said" dir="auto">%s</div>', i > 1 and "<span class=soft>another of its answers</span>" or
+            put(out, '%s<div class="said" dir="auto">%s</div>', i > 1 and
+                "<span class=soft>another of its answers</span>" or
                 "", body)
             if left > 0 or unmarked then
-                put(out, "<p class=soft>%s%s</p>", left > 0 and ("%d more bytes: canvass results has all. "):format(left) or "",
+                put(out, "<p class=soft>%s%s</p>", left > 0 and
+                    ("%d more bytes: canvass results has all. "):format(left) or "",
                     unmarked and "Too long to mark what differs." or "")
             end
         end
@@ -296,12 +306,15 @@ local function answers(r, shown, prompts, out)
         return
     end
     local budget = { left = WORKS_MAX }
-    put(out, '<h2 id="answers">Answers side by side</h2><p class=soft>Of each %s the first answer, and one that ended otherwise. ' ..
+    put(out, '<h2 id="answers">Answers side by side</h2><p class=soft>Of each %s the first answer, and one that ' ..
+        'ended otherwise. ' ..
         "Against the first one that is shown, <ins>words added</ins> and <del>words left out</del> are marked.", r.by)
-    put(out, #shown < #r.questions and " %d of %d questions, those of findings first: canvass results has all.</p>" or "</p>",
+    put(out, #shown < #r.questions and " %d of %d questions, those of findings first: canvass results has all.</p>" or
+        "</p>",
         #shown, #r.questions)
     for _, question in ipairs(shown) do
-        put(out, '<h3>%s</h3><div class="prompt" dir="auto">%s</div>', html(question.id), (said(prompts[question.id] or "")))
+        put(out, '<h3>%s</h3><div class="prompt" dir="auto">%s</div>', html(question.id),
+            (said(prompts[question.id] or "")))
         for _, model in ipairs(r.models) do
             local regions = question.models[model]
             if regions then
@@ -334,7 +347,8 @@ local function reproduce(r, record, out)
     end
     put(out, '<h2 id="again">To do it again</h2><table>')
     for _, job in ipairs(record.jobs) do
-        put(out, "<tr><th>Job<td>%s, %s, policy %s, %d executions, region table revision %s<br>asked from %s to %s (UTC)</tr>",
+        put(out, "<tr><th>Job<td>%s, %s, policy %s, %d executions, region table revision %s<br>asked from %s to " ..
+            "%s (UTC)</tr>",
             html(job.id), html(job.state), html(job.policy or "?"), job.planned or 0, tostring(job.revision or "?"),
             html(job.started or "never"), html(job.ended or "it has not ended"))
     end
@@ -399,7 +413,8 @@ function page.collect(shown, index, row, what)
     local ended = (what == "refusal" or what == "answer" or what == "truncated") and what or "other"
     if #list == 0 or not list.ends[ended] then
         local text = row.status == "succeeded" and row.answer or nil
-        list[#list + 1] = { region = row.region, what = what, text = text, why = what .. (row.error and ": " .. row.error or "") }
+        list[#list + 1] = { region = row.region, what = what, text = text, why = what .. (row.error and ": " ..
+            row.error or "") }
         list.ends[ended] = true
     end
     list[1].counts = list.tally

@@ -22,7 +22,8 @@ local function line(parts, x1, y1, x2, y2, class)
 end
 
 local function rect(parts, x, y, wide, high, class)
-    parts[#parts + 1] = ('<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="%s"/>'):format(x, y, wide, high, class)
+    parts[#parts + 1] = ('<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" class="%s"/>'):format(x, y, wide, high,
+        class)
 end
 
 -- A step of 1, 2 or 5 times a power of ten that makes at most `most` of them.

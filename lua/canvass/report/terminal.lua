@@ -113,7 +113,8 @@ function terminal.render(r, columns_wide)
     end
     for _, region in ipairs(r.regions) do
         local s = r.success[region]
-        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question"):format(text.plain(region, label), s.succeeded,
+        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question"):format(text.plain(region, label),
+            s.succeeded,
             s.planned, s.answered)
     end
     out[#out + 1] = ""
