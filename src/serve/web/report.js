@@ -16,8 +16,8 @@ function findings(r) {
     el("td", {}, f.model_id ?? "–"), el("td", { class: "num" }, f.p_adjusted === null ? "–" : f.p_adjusted.toPrecision(2)))))));
 }
 
-const letters = (c) => Object.entries(c.letters || {}).sort().map(([l, n]) => el("span", { class: l === "R" || l === "X" ? "no-text" : null,
-  title: meaning[l] || l }, `${l}${n} `));
+const letters = (c) => (c.outcomes || "").split(" ").filter(Boolean).map((one) => el("span", {
+  class: one[0] === "R" || one[0] === "X" ? "no-text" : null, title: meaning[one[0]] || one[0] }, `${one} `));
 
 function cells(r) {
   const regions = [...new Set(r.cells.map((c) => c.region))].sort();
