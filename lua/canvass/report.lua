@@ -1,6 +1,6 @@
 -- The report of a job in its forms. The comparison is canvass.analysis; this is how it looks.
 --
---   local r = report.new(seed, by)
+--   local r = report.new(by, seed)
 --   r:add(what, row) ...               as the analysis takes them; "file", "program" for the page
 --   r:wanted(i) -> question id or nil  whose executions the page needs once more, as "answer"
 --   r:render(form, columns)            "json" (a table), "csv", "text", "html"
@@ -15,7 +15,7 @@ local text = require "canvass.text"
 local report = {}
 local methods = {}
 
-function report.new(seed, by)
+function report.new(by, seed)
     return setmetatable({
         analysis = analysis.new(seed, by), shown = {}, index = {}, prompts = {}, record = { jobs = {}, files = {} },
     }, { __index = methods })

@@ -72,7 +72,8 @@ static bool report(struct reader *reader, const struct args *args, struct err *e
         return err_prefix(err, "the job's script, --no-score does without: ");
     o.scorer = kept && job_file_scores(again.file) ? again.file : NULL;
     o.page = strcmp(form, "html") == 0;
-    struct analysis *a = analysis_new(&limits, seed, o.jobs[1] ? "job" : "region", err);
+    struct analysis *a = analysis_new(
+        &(struct analysis_options){&limits, "canvass.report", o.jobs[1] ? "job" : "region", seed}, err);
     bool ok = a && feed_analysis(a, reader, &o, err) && write_report(a, form, args_text(args, "html"), err);
     analysis_free(a);
     kept_free(kept, &again);

@@ -61,6 +61,12 @@ static bool add_score(struct feed *f, struct analysis_value *row, int *count)
     return true;
 }
 
+static bool give(struct feed *f)
+{
+    const struct feed_options *o = f->options;
+    return !o->piece || analysis_take(f->analysis, o->piece, o->ctx, &f->err);
+}
+
 static bool add_row(void *ctx, int columns, const char *const *names, const struct value *values)
 {
     static const int types[] = {[VALUE_NULL] = ANALYSIS_NULL, [VALUE_INTEGER] = ANALYSIS_INTEGER,
@@ -79,7 +85,7 @@ static bool add_row(void *ctx, int columns, const char *const *names, const stru
         f->ids[f->id_count++] = arena_strndup(&f->arena, id.ptr, id.len);
     }
     f->ok = (!f->scorer || strcmp(f->what, "execution") != 0 || add_score(f, row, &count)) &&
-            analysis_add(f->analysis, f->what, count, row, &f->err);
+            analysis_add(f->analysis, f->what, count, row, &f->err) && give(f);
     return f->ok;
 }
 
@@ -96,7 +102,7 @@ static bool feed_executions(struct feed *f, struct reader *reader, const char *w
     f->what = what;
     for (int i = 0; i < 2 && f->options->jobs[i]; i++) {
         struct execution_filter filter = {.job_id = f->options->jobs[i], .question_id = question,
-                                          .with_prompt = strcmp(what, "answer") == 0};
+                                          .with_prompt = f->options->piece || strcmp(what, "answer") == 0};
         if (!reader_executions(reader, &filter, add_row, f, &f->err) || !f->ok)
             return false;
     }
@@ -105,7 +111,8 @@ static bool feed_executions(struct feed *f, struct reader *reader, const char *w
 
 #define SECONDS(column) "strftime('%Y-%m-%d %H:%M:%S', " column ", 'unixepoch')"
 static const char job_sql[] =
-    "SELECT id, state, revision, spec, policy, planned, " SECONDS("started_at") " AS started, " SECONDS("ended_at")
+    "SELECT id, name, '" CANVASS_VERSION "' AS version, state, revision, spec, policy, planned, " SECONDS("created_at")
+    " AS created, " SECONDS("started_at") " AS started, " SECONDS("ended_at")
     " AS ended,\n  (SELECT count(*) FROM questions WHERE job_id = jobs.id) AS questions FROM jobs WHERE id = ?1";
 
 static const char question_sql[] =
@@ -148,6 +155,21 @@ static bool feed_record(struct feed *f, struct reader *reader)
            feed_sql(f, reader, "program", "SELECT ?1 AS version, sqlite_version() AS sqlite", CANVASS_VERSION, NULL);
 }
 
+/* What comes before the samples in a log of another tool. */
+static const char endpoint_sql[] =
+    "SELECT region, model_id, count(*) AS planned, sum(status = 'succeeded') AS succeeded, max(sample) AS samples,\n"
+    "  sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,\n"
+    "  " SECONDS("min(started_at)") " AS started, " SECONDS("max(ended_at)") " AS ended\n"
+    "FROM executions WHERE job_id = ?1 GROUP BY region, model_id ORDER BY min(row)";
+
+static bool feed_export(struct feed *f, struct reader *reader)
+{
+    const char *job = f->options->jobs[0];
+    return feed_sql(f, reader, "job", job_sql, job, NULL) && feed_sql(f, reader, "endpoint", endpoint_sql, job, NULL) &&
+           feed_sql(f, reader, "question", question_sql, job, NULL) &&
+           feed_executions(f, reader, "execution", NULL) && analysis_add(f->analysis, "end", 0, NULL, &f->err) && give(f);
+}
+
 /* In the order of the plan, one question after another: the analysis keeps the texts of one. */
 static bool feed_all(struct feed *f, struct reader *reader)
 {
@@ -179,7 +201,7 @@ bool feed_analysis(struct analysis *a, struct reader *reader, const struct feed_
 {
     struct feed f = {.options = o, .analysis = a, .scorer = o->scorer, .ok = true};
     arena_init(&f.arena);
-    bool ok = feed_all(&f, reader);
+    bool ok = o->piece ? feed_export(&f, reader) : feed_all(&f, reader);
     if (!ok)
         *err = f.err;
     free(f.ids);

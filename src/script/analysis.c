@@ -16,30 +16,28 @@ struct addition {
     const struct analysis_value *values;
 };
 
-/* module seed by -> report */
+/* options -> the module's object */
 static int make(lua_State *L)
 {
-    lua_getfield(L, 1, "new");
-    lua_pushvalue(L, 2);
-    lua_pushstring(L, lua_touserdata(L, 3));
+    const struct analysis_options *o = lua_touserdata(L, 1);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, o->module);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "new");
+    lua_pushstring(L, o->word);
+    lua_pushinteger(L, o->seed);
     lua_call(L, 2, 1);
     return 1;
 }
 
-struct analysis *analysis_new(const struct script_limits *limits, int64_t seed, const char *by, struct err *err)
+struct analysis *analysis_new(const struct analysis_options *o, struct err *err)
 {
     struct analysis *a = mem_zalloc(sizeof *a);
-    a->script = script_new(&(struct script_options){.limits = limits});
+    a->script = script_new(&(struct script_options){.limits = o->limits});
     lua_State *L = script_state(a->script);
-    bool ok = script_run(a->script, "report", STR("return require('canvass.report')"), err);
-    if (ok) {
-        lua_pushcfunction(L, make);
-        lua_insert(L, -2);
-        lua_pushinteger(L, seed);
-        lua_pushlightuserdata(L, (void *)(uintptr_t)by);
-        ok = script_call(a->script, 3, 1, err);
-    }
-    if (ok)
+    lua_pushcfunction(L, make);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)o);
+    if (script_call(a->script, 1, 1, err))
         return a;
     analysis_free(a);
     return NULL;
@@ -96,6 +94,33 @@ bool analysis_add(struct analysis *a, const char *what, int count, const struct 
     lua_pushvalue(L, -2);
     lua_pushlightuserdata(L, &row);
     return script_call(a->script, 2, 0, err);
+}
+
+/* export -> file text, or nil */
+static int take(lua_State *L)
+{
+    lua_getfield(L, 1, "take");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 2);
+    return 2;
+}
+
+bool analysis_take(struct analysis *a, bool (*piece)(void *ctx, const char *file, struct str text, struct err *err),
+                   void *ctx, struct err *err)
+{
+    lua_State *L = script_state(a->script);
+    for (bool ok = true;;) {
+        lua_pushcfunction(L, take);
+        lua_pushvalue(L, -2);
+        if (!script_call(a->script, 1, 2, err))
+            return false;
+        bool some = lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING;
+        if (some)
+            ok = piece(ctx, script_str(L, -2).ptr, script_str(L, -1), err);
+        lua_pop(L, 2);
+        if (!some || !ok)
+            return ok;
+    }
 }
 
 /* report place -> question id or nil */

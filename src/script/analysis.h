@@ -1,4 +1,5 @@
-/* analysis.h -- the comparison of a job's answers: its rules are Lua (lua/canvass/analysis.lua), in a sandbox.
+/* analysis.h -- what is made of a job's rows: the comparison of its answers (lua/canvass/report.lua), and its exports
+ * (lua/canvass/export.lua). The rules are Lua, in a sandbox.
  *
  * Rows go in one by one, as the database has them: the job, its questions, its executions in the order of the plan. */
 #ifndef SCRIPT_ANALYSIS_H
@@ -21,12 +22,22 @@ struct analysis_value {
     struct str text;
 };
 
-/* The same seed gives the same report. by: what answers are compared between, "region" or "job". NULL on error. */
-MUST_USE struct analysis *analysis_new(const struct script_limits *limits, int64_t seed, const char *by,
-                                       struct err *err);
+struct analysis_options {
+    const struct script_limits *limits;
+    const char *module; /* "canvass.report", or "canvass.export" */
+    const char *word;   /* what the report compares between, "region" or "job"; the form of the export */
+    int64_t seed;       /* of a report: the same gives the same report */
+};
+
+/* NULL on error. */
+MUST_USE struct analysis *analysis_new(const struct analysis_options *o, struct err *err);
 void analysis_free(struct analysis *a); /* NULL is a no-op */
 
-/* what: "job", "request", "question", "execution"; for the page then "answer", "file", "program". */
+/* Hands over what an export has to write by now; file is "" where there is but one. False: piece() said so, or err. */
+bool analysis_take(struct analysis *a, bool (*piece)(void *ctx, const char *file, struct str text, struct err *err),
+                   void *ctx, struct err *err);
+
+/* what: "job", "request", "question", "execution"; for an export "endpoint", "end"; for the page then "answer", "file", "program". */
 bool analysis_add(struct analysis *a, const char *what, int count, const struct analysis_value *values,
                   struct err *err);
 

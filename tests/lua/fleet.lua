@@ -24,7 +24,7 @@ end
 -- o: seed, questions, models, regions, samples, noise (share of refusals anywhere), refuses(question, model, region)
 -- (a share, or nil), expected. Gives the report as a table.
 function fleet.report(o)
-    local random, made, start = numbers.random(o.seed, "fleet"), report.new(o.seed), 0
+    local random, made, start = numbers.random(o.seed, "fleet"), report.new("region", o.seed), 0
     made:add("job", { id = "study-1", state = "succeeded", revision = 1, spec = "{}" })
     for q = 1, o.questions do
         made:add("question", { id = "q" .. q })
