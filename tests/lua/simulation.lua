@@ -1,6 +1,8 @@
 -- How often the comparison is right, counted over many jobs. A few run with the tests, all with simulate.lua.
 
 local fleet = require "lua.fleet"
+local settings = require "canvass.analysis.settings"
+local tests = require "canvass.analysis.tests"
 
 local simulation = {}
 
@@ -31,6 +33,21 @@ function simulation.planted(jobs, first)
         exact = exact + (named.q2 and named.q5 and other == 0 and r.verdict.differs == true and 1 or 0)
     end
     return exact
+end
+
+-- A difference of known size in one question's repeats, or over questions: how often it is found, and the power that
+-- was predicted.
+function simulation.power(jobs, of, n, p1, p2)
+    local found = 0
+    for seed = 1, jobs do
+        local r = fleet.report { seed = seed, models = 1, regions = 2, questions = of == "questions" and n or 1,
+            samples = of == "repeats" and n or 1, answer = function() return "the same answer everywhere" end,
+            refuses = function(_, _, region) return region == 1 and p1 or p2 end }
+        for _, f in ipairs(r.findings) do
+            found = found + (f.kind == "refusal" and 1 or 0)
+        end
+    end
+    return found / jobs, tests.exact_power(n, of, p1, p2, settings.alpha)
 end
 
 return simulation

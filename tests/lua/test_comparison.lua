@@ -137,4 +137,27 @@ function suite.many_comparisons_are_resolved()
     assert(seen.similarityq7 and #r.findings == 1, #r.findings)
 end
 
+function suite.the_power_is_what_was_predicted()
+    local observed, predicted = simulation.power(100, "repeats", 12, 0.05, 0.7)
+    assert(predicted > 0.5 and predicted < 0.99, predicted)
+    assert(math.abs(observed - predicted) <= 4 * math.sqrt(predicted * (1 - predicted) / 100), observed)
+end
+
+-- Two questions of which one was asked in one region only.
+function suite.a_question_of_one_region_has_no_effect()
+    local made = require("canvass.report").new("region", 1)
+    made:add("job", { id = "study-1", state = "succeeded", revision = 1, spec = "{}" })
+    for _, q in ipairs { "q1", "q2" } do
+        made:add("question", { id = q })
+    end
+    for i, where in ipairs { { "q1", "us" }, { "q1", "eu" }, { "q2", "us" } } do
+        made:add("execution", { job_id = "study-1", question_id = where[1], region = where[2], model_id = "m",
+            sample = 1,
+            attempts = 1, posts = 1, status = "succeeded", cold = 0, answer = "the same", started_at = i,
+                revision = 1 })
+    end
+    local r = made:render("json", 0)
+    equal(#r.regions, 2)
+end
+
 return suite

@@ -58,9 +58,9 @@ function suite.not_computable_is_nil()
                              { tests.exact({ 500, 400 }, { 1000, 1000 }) }, { tests.wilson(0, 0, 0.95) },
                              { tests.newcombe(1, 2, 0, 0, 0.95) }, { tests.cochran_q {} },
                              { tests.cochran_q { { 1, 1 }, { 0, 0 } } },
-                             { tests.needed(0.5, 0.5, 0.05, 0.8) },
+                             { tests.needed(0.5, 0.5, "repeats", 0.05, 0.8) },
                              { tests.clustered_mean({ 1, 2 }, { 1, 1 }, 0.95) },
-                             { tests.detectable(1, 0, 0.05, 0.8) },
+                             { tests.detectable(1, "repeats", 0, 0.05, 0.8) },
                              { resample.test({ { groups = { 1, 2 }, values = { 3, 3 } } }, numbers.random(1, "")) } } do
         equal(found[1], nil)
         assert(type(found[2]) == "string")
@@ -135,11 +135,27 @@ function suite.the_bootstrap_covers()
 end
 
 function suite.power_is_what_a_detectable_difference_has()
-    for _, n in ipairs { 8, 20, 100 } do
-        local d = tests.detectable(n, 0.05, 0.01, 0.8)
-        near(tests.power(n, 0.05, 0.05 + d, 0.01), 0.8, 1e-9)
-        assert(tests.needed(0.05, 0.05 + d, 0.01, 0.8) == n)
+    for _, of in ipairs { "repeats", "questions" } do
+        for _, n in ipairs { 20, 50, 400 } do
+            local d = tests.detectable(n, of, 0.05, 0.01, 0.8)
+            near(tests.exact_power(n, of, 0.05, 0.05 + d, 0.01), 0.8, 1e-6)
+            local needed = tests.needed(0.05, 0.05 + d, of, 0.01, 0.8)
+            assert(tests.exact_power(needed, of, 0.05, 0.05 + d, 0.01) >= 0.8 - 1e-6, needed)
+        end
     end
+end
+
+-- The exact power is the sum over all outcomes of those that the test finds.
+function suite.exact_power_is_the_test_s_own()
+    local n, p1, p2, alpha, sum = 7, 0.1, 0.7, 0.05, 0
+    local function probability(k, p) return math.exp(special.log_choose(n, k)) * p ^ k * (1 - p) ^ (n - k) end
+    for x = 0, n do
+        for y = 0, n do
+            local p = tests.exact({ x, y }, { n, n })
+            sum = sum + (p and p <= alpha and probability(x, p1) * probability(y, p2) or 0)
+        end
+    end
+    near(tests.exact_power(n, "repeats", p1, p2, alpha), sum, 1e-12)
 end
 
 function suite.the_same_seed_gives_the_same_numbers()

@@ -10,7 +10,7 @@
 
 #include "script/sandbox.h"
 
-static const struct script_limits limits = {.load_us = 300000000, .call_us = 300000000, .memory_bytes = 256u << 20};
+static const struct script_limits limits = {.load_us = 900000000, .call_us = 900000000, .memory_bytes = 256u << 20};
 
 static void print_line(void *ctx, const char *line)
 {

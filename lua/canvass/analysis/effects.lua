@@ -52,7 +52,7 @@ local function one(kind, strata, region)
     local mean = tests.clustered_mean(list, clusters, level)
     if mean then
         return { effect = mean.mean, low = mean.low, high = mean.high, questions = #list }
-    elseif #list == 1 and kind ~= "length" and kind ~= "score" then
+    elseif #list == 1 and only and kind ~= "length" and kind ~= "score" then
         local low, high = tests.newcombe(only[1], only[2], only[3], only[4], level)
         return { effect = list[1], low = low, high = high, questions = 1 }
     end

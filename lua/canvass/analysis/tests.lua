@@ -162,18 +162,114 @@ function tests.power(n, p1, p2, alpha)
     return special.normal_upper(-(sqrt(n) * math.abs(p1 - p2) - z * pooled) / apart)
 end
 
--- The smallest p2 - p1 that n in each region would show with this power; nil when not even all against none would, by
--- the exact test: with few repeats the formula for the power promises too much.
-function tests.detectable(n, p1, alpha, power)
-    local best = n >= 1 and exp(math.log(2) - special.log_choose(2 * n, n)) or 1 -- all in one region, none in the other
-    if best > alpha or tests.power(n, p1, 1, alpha) < power then
-        return nil, "too few repeats to show any difference"
+-- ---- the power of the exact tests themselves ----
+
+local EXACT_MAX = 100 -- of n; from there on the formula is close
+
+local function binomial(n, p)
+    local list = {}
+    for k = 0, n do
+        list[k] = (p == 0 or p == 1) and (k == n * p and 1 or 0) or
+            exp(special.log_choose(n, k) + k * math.log(p) + (n - k) * math.log(1 - p))
     end
-    return special.bisect(function(d) return tests.power(n, p1, p1 + d, alpha) - power end, 0, 1 - p1)
+    return list
 end
 
--- How many in each region would show a difference of this size.
-function tests.needed(p1, p2, alpha, power)
+-- By x + y and x: which tables (x of n, y of n) the exact test finds at this alpha.
+local function rejected(n, alpha)
+    local found = {}
+    for total = 0, 2 * n do
+        local list, all, p = {}, special.log_choose(2 * n, total), 0
+        for x = max(0, total - n), min(n, total) do
+            list[#list + 1] = { x, exp(special.log_choose(n, x) + special.log_choose(n, total - x) - all) }
+        end
+        table.sort(list, function(a, b) return a[2] < b[2] end)
+        found[total] = {}
+        local i = 1
+        while i <= #list do -- equal tables together, as the test takes them
+            local k = i
+            while k <= #list and list[k][2] <= list[i][2] * (1 + 1e-7) do
+                p, k = p + list[k][2], k + 1
+            end
+            if p > alpha then
+                break
+            end
+            for at = i, k - 1 do
+                found[total][list[at][1]] = true
+            end
+            i = k
+        end
+    end
+    return found
+end
+
+-- Repeats of one question in two regions, n in each: the chance that the exact test finds p1 against p2.
+local function power_of_repeats(found, n, p1, p2)
+    local a, b, sum = binomial(n, p1), binomial(n, p2), 0
+    for total = 0, 2 * n do
+        for x in pairs(found[total]) do
+            sum = sum + a[x] * b[total - x]
+        end
+    end
+    return sum
+end
+
+-- n questions, each asked once in two regions, whose outcomes do not depend on each other: McNemar's exact test. Where
+-- they do, as is usual, fewer pairs differ by chance and the power is larger.
+local function power_of_questions(found, n, p1, p2)
+    local up, down, sum = p2 * (1 - p1), p1 * (1 - p2), 0
+    local differ = up + down
+    local pairs_that_differ = binomial(n, differ)
+    for d = 1, differ > 0 and n or 0 do
+        local b, inner = binomial(d, up / differ), 0
+        for k in pairs(found[d]) do
+            inner = inner + b[k]
+        end
+        sum = sum + pairs_that_differ[d] * inner
+    end
+    return sum
+end
+
+local function rejected_pairs(n, alpha)
+    local found = {}
+    for d = 1, n do
+        found[d] = {}
+        for k = 0, d do
+            found[d][k] = tests.mcnemar(k, d - k) <= alpha or nil
+        end
+    end
+    return found
+end
+
+-- The power function of p1 and p2 for n of these: "repeats" of a question, or "questions".
+local function power_function(n, of, alpha)
+    if n > EXACT_MAX then
+        return function(p1, p2) return tests.power(n, p1, p2, alpha) end
+    end
+    local found = of == "questions" and rejected_pairs(n, alpha) or rejected(n, alpha)
+    local power = of == "questions" and power_of_questions or power_of_repeats
+    return function(p1, p2) return power(found, n, p1, p2) end
+end
+
+function tests.exact_power(n, of, p1, p2, alpha)
+    return power_function(n, of, alpha)(p1, p2)
+end
+
+-- The smallest p2 - p1 that n in each of two regions would show with this power; nil when not even all against none
+-- would.
+function tests.detectable(n, of, p1, alpha, power)
+    if n < 1 then
+        return nil, "nothing was asked"
+    end
+    local f = power_function(n, of, alpha)
+    if f(p1, 1) < power then
+        return nil, "too few repeats to show any difference"
+    end
+    return special.bisect(function(d) return f(p1, p1 + d) - power end, 0, 1 - p1)
+end
+
+-- How many in each of two regions would show a difference of this size.
+function tests.needed(p1, p2, of, alpha, power)
     if p1 == p2 then
         return nil, "no difference"
     end
@@ -181,7 +277,11 @@ function tests.needed(p1, p2, alpha, power)
     while tests.power(n, p1, p2, alpha) < power do
         n = n * 2
     end
-    return math.ceil(special.bisect(function(x) return tests.power(x, p1, p2, alpha) - power end, n / 2, n) - 1e-9)
+    n = math.ceil(special.bisect(function(x) return tests.power(x, p1, p2, alpha) - power end, n / 2, n) - 1e-9)
+    while n <= EXACT_MAX and power_function(n, of, alpha)(p1, p2) < power do
+        n = n + 1
+    end
+    return n
 end
 
 return tests

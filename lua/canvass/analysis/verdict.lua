@@ -74,20 +74,20 @@ function verdict.agreement(a)
     }
 end
 
--- What difference in refusals would have been seen: by the repeats of one question, or by the questions of a model.
+-- What difference in refusals between two regions would have been seen: by the repeats of one question, or by the
+-- questions of a model; with all comparisons corrected for.
 function verdict.power(a)
     local refused, answered = 0, 0
     for _, cell in ipairs(a.cells) do
         local n = outcome.counts(cell.tally)
         refused, answered = refused + n.refusal, answered + n.succeeded
     end
-    local questions, models = #a.question_order, math.max(1, #a.model_order)
     local by_question = a.repeats > 1
-    local n = by_question and a.repeats or questions
-    local alpha = settings.alpha / math.max(1, by_question and questions * models or models)
+    local n, of = by_question and a.repeats or #a.question_order, by_question and "repeats" or "questions"
+    local alpha = settings.alpha / math.max(1, #a.comparisons)
     local base = math.min(0.5, answered > 0 and refused / answered or 0)
-    local detectable, why = tests.detectable(n, base, alpha, settings.power)
-    local needed = tests.needed(base, math.min(1, base + settings.detect), alpha, settings.power)
+    local detectable, why = tests.detectable(n, of, base, alpha, settings.power)
+    local needed = tests.needed(base, math.min(1, base + settings.detect), of, alpha, settings.power)
     return { unit = by_question and "repeats of a question" or "questions of a model", n = n, base = base,
              alpha = alpha, detectable = detectable, reason = why, wanted = settings.detect, needed = needed }
 end
