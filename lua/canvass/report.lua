@@ -27,6 +27,8 @@ function methods:add(what, row)
         row = self.analysis:placed(row)
         self.prompts[row.question_id] = row.prompt
         page.collect(self.shown, self.index, row, (outcome.classify(row, self.analysis.max_tokens[row.job_id])))
+    elseif what == "rules" then
+        record.rules = (record.rules and record.rules .. ", " or "") .. row.name
     elseif what == "file" then
         record.files[#record.files + 1] = row
     elseif what == "program" then
@@ -40,7 +42,13 @@ function methods:add(what, row)
 end
 
 function methods:finish()
-    self.result = self.result or self.analysis:finish()
+    if not self.result then
+        self.result = self.analysis:finish()
+        if self.record.rules then
+            self.result.method = ("%s Not by the program's own rules: %s."):format(self.result.method,
+                self.record.rules)
+        end
+    end
     return self.result
 end
 

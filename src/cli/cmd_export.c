@@ -101,7 +101,8 @@ static bool export(struct reader *reader, const struct args *args, struct err *e
         return err_prefix(err, "the job's script, --no-score does without: ");
     struct feed_options o = {.jobs = {id}, .piece = piece, .ctx = &t};
     o.scorer = kept && job_file_scores(again.file) ? again.file : NULL;
-    struct analysis *a = analysis_new(&(struct analysis_options){&limits, "canvass.export", forms[form], 0}, err);
+    struct analysis *a = analysis_new(
+        &(struct analysis_options){.limits = &limits, .module = "canvass.export", .word = forms[form]}, err);
     bool ok = a && target_open(&t, err) && feed_analysis(a, reader, &o, err) && target_close(&t, err);
     if (t.file)
         fclose(t.file);

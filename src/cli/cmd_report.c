@@ -1,6 +1,9 @@
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/mem.h"
 #include "cli/commands.h"
 #include "cli/feed.h"
 #include "cli/inputs.h"
@@ -51,6 +54,16 @@ static const char *form_of(const struct args *args, struct err *err)
     return form ? form : "text";
 }
 
+static bool holds_rules(const char *folder, struct err *err)
+{
+    struct stat there;
+    char *path = mem_printf("%s/canvass", folder);
+    bool ok = stat(path, &there) == 0 && S_ISDIR(there.st_mode);
+    free(path);
+    return ok || err_set(err, ERR_USAGE, "--rules %s: there is no folder canvass in it: put the files that stand in for "
+                         "the program's own there, such as canvass/analysis/settings.lua", folder);
+}
+
 static bool report(struct reader *reader, const struct args *args, struct err *err)
 {
     char ids[2][128];
@@ -58,8 +71,8 @@ static bool report(struct reader *reader, const struct args *args, struct err *e
     struct kept_job again = {0};
     struct feed_options o = {.jobs = {ids[0], args->word_count > 1 ? ids[1] : NULL}};
     int64_t seed = 1;
-    const char *form = form_of(args, err);
-    if (!form || !args_integer(args, "seed", 0, INT64_MAX, &seed, err) || !inputs_limits(args, &script, err))
+    const char *form = form_of(args, err), *rules = args_text(args, "rules");
+    if (!form || (rules && !holds_rules(rules, err)) || !args_integer(args, "seed", 0, INT64_MAX, &seed, err) || !inputs_limits(args, &script, err))
         return false;
     for (int i = 0; i < 2 && o.jobs[i]; i++)
         if (!reader_find(reader, args->words[i], ids[i], err))
@@ -73,7 +86,7 @@ static bool report(struct reader *reader, const struct args *args, struct err *e
     o.scorer = kept && job_file_scores(again.file) ? again.file : NULL;
     o.page = strcmp(form, "html") == 0;
     struct analysis *a = analysis_new(
-        &(struct analysis_options){&limits, "canvass.report", o.jobs[1] ? "job" : "region", seed}, err);
+        &(struct analysis_options){&limits, "canvass.report", o.jobs[1] ? "job" : "region", seed, rules}, err);
     bool ok = a && feed_analysis(a, reader, &o, err) && write_report(a, form, args_text(args, "html"), err);
     analysis_free(a);
     kept_free(kept, &again);
@@ -94,6 +107,7 @@ static const struct option_spec options[] = {
     {.name = "seed", .value = "N", .help = "of the random draws: the same one gives the same report", .fallback = "1"},
     {.name = "html", .value = "FILE", .help = "one page with everything, that needs no network; - is standard output"},
     {.name = "csv", .help = "one line for each question, model and region"},
+    {.name = "rules", .value = "DIR", .help = "DIR/canvass/analysis/... instead of the program's own rules"},
     {.name = "no-score", .help = "do not call the job's own scorer"},
     OPTION_JSON,
     SCRIPT_OPTIONS,

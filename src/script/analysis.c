@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "base/defs.h"
 #include "base/mem.h"
 #include "script/sandbox.h"
 
@@ -30,14 +31,33 @@ static int make(lua_State *L)
     return 1;
 }
 
+/* Whoever reads the report is told which rules were not the program's own. */
+static bool tell_rules(struct analysis *a, struct err *err)
+{
+    struct arena arena;
+    struct source_file files[64];
+    size_t count = script_files(a->script, NULL, NULL);
+    bool ok = count <= ARRAY_LEN(files) || err_set(err, ERR_SCRIPT, "more than 64 files of rules: merge some");
+    arena_init(&arena);
+    if (ok)
+        script_files(a->script, &arena, files);
+    for (size_t i = 0; ok && i < count; i++) {
+        struct analysis_value name = {.name = "name", .type = ANALYSIS_TEXT, .text = str_from(files[i].name)};
+        ok = analysis_add(a, "rules", 1, &name, err);
+    }
+    arena_done(&arena);
+    return ok;
+}
+
 struct analysis *analysis_new(const struct analysis_options *o, struct err *err)
 {
     struct analysis *a = mem_zalloc(sizeof *a);
-    a->script = script_new(&(struct script_options){.limits = o->limits});
+    a->script = script_new(&(struct script_options){
+        .limits = o->limits, .folder = o->folder, .folder_first = o->folder != NULL});
     lua_State *L = script_state(a->script);
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, (void *)(uintptr_t)o);
-    if (script_call(a->script, 1, 1, err))
+    if (script_call(a->script, 1, 1, err) && (!o->folder || tell_rules(a, err)))
         return a;
     analysis_free(a);
     return NULL;

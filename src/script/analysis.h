@@ -27,6 +27,7 @@ struct analysis_options {
     const char *module; /* "canvass.report", or "canvass.export" */
     const char *word;   /* what the report compares between, "region" or "job"; the form of the export */
     int64_t seed;       /* of a report: the same gives the same report */
+    const char *folder; /* its canvass/... files stand in for the built-in ones; NULL: none do */
 };
 
 /* NULL on error. */

@@ -32,6 +32,7 @@ static inline struct str script_str(lua_State *L, int index)
 
 struct script_options {
     const char *folder;                   /* where require and file readers look; NULL: nowhere */
+    bool folder_first;                    /* its files stand in for built-in modules of the same name */
     const struct sources *kept;           /* they look here instead; borrowed; NULL: in the folder */
     const struct script_limits *limits;   /* NULL: the defaults */
     void (*print)(void *ctx, const char *line); /* print(); NULL: dropped */

@@ -242,6 +242,19 @@ static bool push_c_module(lua_State *L, const char *name)
     return false;
 }
 
+/* Is there a file in the folder that stands in for the built-in module? */
+static bool is_replaced(lua_State *L, const char *name)
+{
+    struct script *s = script_of(L);
+    struct err err;
+    bool absent = true;
+    if (!s->options.folder_first)
+        return false;
+    script_has(s, lua_pushfstring(L, "%s.lua", luaL_gsub(L, name, ".", "/")), &absent, &err);
+    lua_pop(L, 2);
+    return !absent;
+}
+
 /* Pushes the chunk of `name` found as a file, or raises what was looked for. */
 static void push_file(lua_State *L, const char *name)
 {
@@ -319,7 +332,7 @@ int sandbox_require(lua_State *L)
         return luaL_error(L, "no module \"%s\": a module's name is made of letters, digits, _ and -, "
                              "with dots for folders", name);
     begin_loading(L);
-    if (!push_c_module(L, name) && !push_builtin(L, name))
+    if (!push_c_module(L, name) && (is_replaced(L, name) || !push_builtin(L, name)))
         push_file(L, name);
     lua_pushvalue(L, 1);
     lua_call(L, 1, 1);

@@ -8,6 +8,7 @@ import re
 import pytest
 from selenium import webdriver
 
+from conftest import ROOT
 from helpers import Raw, answer, job, table
 
 
@@ -225,3 +226,17 @@ def test_another_language_is_found(asked):
     assert {(f["question_id"], f["model_id"], *f["regions"]) for f in said["findings"] if f["kind"] == "language"} == {
         ("q1", "big", "eu")}
     assert {c["language"] for c in said["cells"]} == {"de", "en"}
+
+
+def test_rules_of_ones_own(asked, write):
+    canvass = asked(lambda prompt, region, model, n: "42 it is, so to speak" if region == "eu" else varied(n), samples=2)
+    settings = (ROOT / "lua/canvass/analysis/outcome.lua").read_text()
+    write("mine/canvass/analysis/outcome.lua", settings.replace("outcome.refusals = {", 'outcome.refusals = { "so to speak",'))
+    assert not any(c["refused"] for c in canvass("report", "last", "--json").json["cells"])
+    said = canvass("report", "last", "--json", "--rules", "mine").json
+    assert {c["region"] for c in said["cells"] if c["refused"]} == {"eu"}
+    assert "Not by the program's own rules: canvass/analysis/outcome.lua" in said["method"]
+    assert canvass("report", "last", "--rules", "nowhere").status == 2
+    write("mine/canvass/analysis/settings.lua", "return {")
+    broken = canvass("report", "last", "--rules", "mine")
+    assert broken.status != 0 and "canvass/analysis/settings.lua" in broken.err
