@@ -19,6 +19,11 @@ import pytest
 
 from helpers import Server, lua
 
+# Whoever runs the tests in the background or under nohup has these ignored, and children would inherit that.
+for ignored in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(ignored) == signal.SIG_IGN:
+        signal.signal(ignored, signal.SIG_DFL)
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = os.environ.get("CANVASS_BINARY") or str(ROOT / "build" / "canvass")
 SANITIZERS = ("ERROR: AddressSanitizer", "runtime error:", "LeakSanitizer", "WARNING: ThreadSanitizer")
