@@ -153,7 +153,8 @@ end
 function suite.differences_of_words_make_up_both_texts()
     local diff = require "canvass.report.diff"
     for _, pair in ipairs { { "a b c d", "a x c d e" }, { "", "all new" }, { "same", "same" }, { "x y", "" },
-                            { "一二三 四", "一二 五" }, { "b a b a b", "a b b a" } } do
+                            { "一二三 四", "一二 五" }, { "b a b a b", "a b b a" },
+                            { "one two three, four", "five six three, seven" } } do
         local before, after = {}, {}
         for _, run in ipairs(diff.words(pair[1], pair[2])) do
             before[#before + 1] = run[1] ~= "added" and run[2] or nil
@@ -162,6 +163,16 @@ function suite.differences_of_words_make_up_both_texts()
         assert(table.concat(before) == pair[1], table.concat(before))
         assert(table.concat(after) == pair[2], table.concat(after))
     end
+end
+
+function suite.changes_are_told_in_one_piece()
+    local runs = require("canvass.report.diff").words("It was ruled by few.", "It has been known to many.")
+    local told = {}
+    for i, run in ipairs(runs) do
+        told[i] = run[1] .. ":" .. run[2]
+    end
+    assert(table.concat(told, "|") == "same:It |removed:was ruled by few|added:has been known to many|same:.",
+        table.concat(told, "|"))
 end
 
 function suite.nothing_in_html_is_markup_or_control()

@@ -35,6 +35,29 @@ local function lengths(a, b, first, last_a, last_b)
     return rows
 end
 
+-- A space or a comma between two changes is no word in common: what changed is told in one piece, first what was
+-- removed.
+local function tidy(runs)
+    local out, removed, added = {}, "", ""
+    local function flush()
+        out[#out + 1] = removed ~= "" and { "removed", removed } or nil
+        out[#out + 1] = added ~= "" and { "added", added } or nil
+        removed, added = "", ""
+    end
+    for i, run in ipairs(runs) do
+        local what, words = run[1], run[2]
+        local between = what == "same" and runs[i + 1] and removed .. added ~= "" and words:find("^[%s%p]*$")
+        if what == "same" and not between then
+            flush()
+            out[#out + 1] = run
+        end
+        removed = (what == "removed" or between) and removed .. words or removed
+        added = (what == "added" or between) and added .. words or added
+    end
+    flush()
+    return out
+end
+
 -- Runs of { what, text }: "same", "added" (in `after` only), "removed" (in `before` only); nil for texts too long.
 function diff.words(before, after)
     local a, b = text.pieces(before), text.pieces(after)
@@ -75,7 +98,7 @@ function diff.words(before, after)
     for n, run in ipairs(runs) do
         runs[n] = { run[1], table.concat(run[2]) }
     end
-    return runs
+    return tidy(runs)
 end
 
 return diff
