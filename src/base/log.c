@@ -112,9 +112,14 @@ static void build(enum log_level level, const char *message, const struct log_fi
     }
 }
 
+bool log_wanted(enum log_level level)
+{
+    return (int)level >= atomic_load(&least);
+}
+
 void log_fields(enum log_level level, const char *message, const struct log_field *fields)
 {
-    if ((int)level < atomic_load(&least))
+    if (!log_wanted(level))
         return;
     int saved = errno;
     pthread_mutex_lock(&lock);

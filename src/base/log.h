@@ -33,6 +33,7 @@ struct log_field {
 void log_setup(enum log_level least, enum log_format format);
 /* line has no newline; NULL goes back to stderr. */
 void log_sink(void (*sink)(void *ctx, const char *line), void *ctx);
+bool log_wanted(enum log_level level);         /* false: a line of this level would be dropped */
 void log_fields(enum log_level level, const char *message, const struct log_field *fields);
 
 /* log_event(LOG_INFO, "job accepted", LOG_S("job_id", id), LOG_I("executions", n)); */

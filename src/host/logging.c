@@ -17,8 +17,10 @@ static const char *class_or_null(enum failure_class class)
     return class == CLASS_NONE ? NULL : class_name(class);
 }
 
-static void log_job(const struct event *e, const struct job_view *v)
+static void log_job(const struct event *e)
 {
+    struct job_view view, *v = &view;
+    engine_job_view(e->job, v);
     if (e->kind == EVENT_JOB_STARTED) {
         log_event(LOG_INFO, "job started", LOG_S("job_id", v->id), LOG_I("executions", e->executions));
         return;
@@ -32,8 +34,10 @@ static void log_job(const struct event *e, const struct job_view *v)
               LOG_I("warm_hops", v->warm.hops));
 }
 
-static void log_batch(const struct event *e, const struct job_view *v)
+static void log_batch(const struct event *e)
 {
+    struct job_view view, *v = &view;
+    engine_job_view(e->job, v);
     const char *question = v->plan->job->questions[e->cell.question].id;
     const struct tally *t = &v->questions[e->cell.question].tally;
     if (e->kind == EVENT_BATCH_STARTED)
@@ -88,15 +92,20 @@ static const char *region_of(const struct endpoint_spec *e, char out[128])
     return out;
 }
 
-static void log_execution(const struct event *e, const struct job_view *v)
+/* There are more of these events than of all others together, and most are wanted by nobody. */
+static void log_execution(const struct event *e)
 {
     enum log_level level;
+    struct job_view v;
     char region[128];
     const char *message = describe(e, &level);
     bool failed = e->kind == EVENT_ATTEMPT_FAILED;
+    if (!log_wanted(level))
+        return;
+    engine_job_view(e->job, &v);
     struct log_field fields[] = {
-        LOG_S("job_id", v->id),
-        LOG_S("question", e->warm ? NULL : v->plan->job->questions[e->cell.question].id),
+        LOG_S("job_id", v.id),
+        LOG_S("question", e->warm ? NULL : v.plan->job->questions[e->cell.question].id),
         LOG_S("region", region_of(e->endpoint, region)),
         LOG_S("model", e->endpoint->model),
         LOG_I("sample", e->cell.sample + 1),
@@ -133,23 +142,20 @@ static void log_endpoint(const struct event *e)
 
 void logging_event(const struct event *e)
 {
-    struct job_view view;
-    if (e->job)
-        engine_job_view(e->job, &view);
     switch (e->kind) {
     case EVENT_JOB_STARTED:
     case EVENT_JOB_ENDED:
-        log_job(e, &view);
+        log_job(e);
         break;
     case EVENT_BATCH_STARTED:
     case EVENT_BATCH_COMPLETED:
-        log_batch(e, &view);
+        log_batch(e);
         break;
     case EVENT_ATTEMPT_STARTED:
     case EVENT_HOP:
     case EVENT_ATTEMPT_FAILED:
     case EVENT_EXECUTION_ENDED:
-        log_execution(e, &view);
+        log_execution(e);
         break;
     case EVENT_ENDPOINT_HELD:
     case EVENT_BREAKER_OPENED:
