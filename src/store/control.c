@@ -101,8 +101,7 @@ bool store_request_cancel(const char *path, const char *job_id, const char *auth
         return false;
     int pid = 0;
     bool differs = false;
-    bool ok = schema_check(db, err) && schema_prepare(db, err) && db_exec(db, "PRAGMA synchronous = FULL", err) &&
-              db_begin(db, err);
+    bool ok = schema_check(db, err) && schema_prepare(db, err) && db_begin(db, err);
     if (ok && !request_locked(db, job_id, author, reason, &pid, &differs, err)) {
         db_rollback(db);
         ok = false;

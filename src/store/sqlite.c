@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "base/timeutil.h"
 #include "store/sqlite_private.h"
+#include "store/sqlite_wal.h"
 
 enum { READ_LENGTH_MAX_BYTES = 64 * 1024 * 1024 }; /* of one row or value; bodies end at a few MiB */
 
@@ -60,10 +61,13 @@ bool db_problem(struct db *db, int code, struct err *err)
                    db->path, advice);
 }
 
+static const char *writers_vfs; /* NULL: the default one */
+
 /* Counting each allocation under one global mutex is the only thing the two threads would ever contend for. */
 static void configure(void)
 {
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    writers_vfs = wal_vfs_register();
 }
 
 /* SQLite says "unable to open" to all of these; a person wants to know which it is. */
@@ -151,8 +155,8 @@ static bool prepare_connection(struct db *db, enum db_mode mode, struct err *err
     if (mode != DB_READ && sqlite3_db_readonly(db->raw, "main") != 0)
         return db_problem(db, SQLITE_READONLY, err);
     sqlite3_progress_handler(db->raw, 10000, progress, db);
-    if (mode != DB_READ)
-        return true;
+    if (mode != DB_READ) /* a commit is on the disk when it returns; writers_vfs counts on that too */
+        return db_exec(db, "PRAGMA synchronous = FULL", err);
     sqlite3_limit(db->raw, SQLITE_LIMIT_LENGTH, READ_LENGTH_MAX_BYTES);
     return db_exec(db, "PRAGMA query_only = 1", err);
 }
@@ -185,7 +189,8 @@ struct db *db_open(const char *path, enum db_mode mode, int busy_ms, struct err 
     db->path = mem_strdup(path);
     db->busy_ms = busy_ms;
     db->deadline_us = NEVER_US;
-    int code = sqlite3_open_v2(path, &db->raw, flags[mode] | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE, NULL);
+    int code = sqlite3_open_v2(path, &db->raw, flags[mode] | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE,
+                               mode == DB_READ ? NULL : writers_vfs);
     if (code != SQLITE_OK)
         db_problem(db, code, err);
     if (code != SQLITE_OK || !prepare_connection(db, mode, err) || (mode == DB_READ && !roll_back_journal(db, err))) {

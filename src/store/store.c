@@ -21,7 +21,7 @@
 enum {
     WAITING_MAX_BYTES = 512 * 1024 * 1024,
     UNPUBLISHED_MAX_BYTES = 4 * 1024 * 1024, /* of one turn; more is published before the turn ends */
-    COMMIT_EVERY_US = 2000,
+    COMMIT_EVERY_US = 4000,
     COMMIT_MANY = 32,                        /* records: more than few requests in flight can cause */
 };
 
@@ -249,11 +249,11 @@ static void *writer_run(void *ctx)
 static bool open_database(struct store *s, int busy_ms, struct err *err)
 {
     s->db = db_open(s->path, DB_CREATE, busy_ms, err);
-    /* FULL: a commit is on the disk when it returns. With 4096 pages (64 MiB) between checkpoints most pages are
-     * full when they are copied, and are copied once. The cache holds the pages being filled, and is small so that it
-     * stays in the processor's. Nothing is ever deleted, so nothing has to be overwritten. */
+    /* With 4096 pages (64 MiB) between checkpoints most pages are full when they are copied, and are copied once. The
+     * cache holds the pages being filled, and is small so that it stays in the processor's. Nothing is ever deleted, so
+     * nothing has to be overwritten. */
     if (!s->db || !schema_prepare(s->db, err) ||
-        !db_exec(s->db, "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -4096;"
+        !db_exec(s->db, "PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -4096;"
                         "PRAGMA secure_delete = OFF; PRAGMA journal_size_limit = 67108864; PRAGMA temp_store = MEMORY",
                  err))
         return false;
