@@ -34,7 +34,7 @@ struct job_spec {
     const char *name;          /* [A-Za-z0-9_-]+ */
     struct question *questions;
     size_t question_count;
-    struct model_choice *models; /* count 0: all */
+    struct model_choice *models; /* count 0: all that are not reserved */
     size_t model_count;
     const char *const *regions;  /* count 0: all */
     size_t region_count;
