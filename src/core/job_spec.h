@@ -45,6 +45,7 @@ struct job_spec {
     bool warm;                 /* warm the endpoints up first */
     const char *policy;        /* its name, for records and screens */
     const char *parameters;    /* JSON object, "{}" when none */
+    const char *derived_of, *derived_kind; /* the job whose answers it is about, and "grade" or "embed"; NULL: none */
     const char *submitted_by;
     const struct source_file *sources; /* the script first, then what it required and read */
     size_t source_count;
