@@ -57,24 +57,22 @@ local function check(rubric, file)
 end
 
 local function item_of(row)
-    return { question = row.question, prompt = row.prompt, expected = row.expected ~= json.null and row.expected or nil,
-             answer = row.answer }
+    return { question = row.question, prompt = row.prompt, expected = row.expected, answer = row.answer }
 end
 
+-- Prompts and items are made when they are looked at: however many answers there are, the script's memory is enough.
 function grading.grade(answers, options)
-    local rubric, questions = check(options.rubric, options.file), {}
-    for line, row in ipairs(answers) do
+    local rubric, items = check(options.rubric, options.file), answers:map(item_of)
+    local made = job(options, "grade", answers:map(function(row, line)
         local prompt = rubric.prompt(item_of(row))
         if type(prompt) ~= "string" then
             fail(options.file, ("prompt returned a %s for %s"):format(type(prompt), row.id), "return text to be asked")
         end
-        questions[line] = { id = row.id, prompt = prompt, question = row.question, executions = row.executions,
-                            line = line }
-    end
-    local made = job(options, "grade", questions)
+        return { id = row.id, prompt = prompt, question = row.question, executions = row.executions, line = line }
+    end))
     made.parameters = rubric.parameters
     made.score = function(reply, question)
-        return rubric.score(reply, item_of(answers[question.line]))
+        return rubric.score(reply, items[question.line])
     end
     return made
 end

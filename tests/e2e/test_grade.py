@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from conftest import wait_until
+from conftest import ROOT, wait_until
 from helpers import Raw, answer, job, questions, table
 
 WORDS = "writing printing steam vaccines electricity wheels paper glass steel money ships maps clocks".split()
@@ -290,6 +290,32 @@ def test_a_rubric_of_ones_own(world):
     assert (body["temperature"], body["max_tokens"]) == (0.7, 5)
     w.write("mine/strict.lua", "return {}")  # the stored copy is what counts
     assert w.report()["cells"][0]["mean_grade"] == 10
+
+
+def test_the_rubric_of_the_documentation(world):
+    section = (ROOT / "lua/README.md").read_text().split("### A rubric")[1].split("\n##")[0]
+    text, = re.findall(r"```lua\n(.*?)```", section, flags=re.S)
+    w = world(lambda prompt, region, n: "four, if you please", lambda said, prompt: int("polite" in prompt))
+    w.ask(1, samples=1)
+    w.about("grade", "--rubric", w.write("polite.lua", text))
+    assert w.report()["cells"][0]["mean_grade"] == 1 and w.posts("/judge")[0].json["max_tokens"] == 200
+
+
+def test_a_grading_job_of_ones_own(world):
+    w = world(lambda prompt, region, n: "4")
+    w.ask(2, samples=1)
+    own = job(name="own", questions=[dict(id="one", prompt="[ANSWER 1]\n4\n[END 1]", executions=[2, 3, 900, "x"])],
+              models=["judge"], derived=dict(of="study-1", kind="grade"),
+              score=Raw("function(reply, question) return #question.executions end"))
+    assert w.canvass.run(w.write("own.lua", own), w.table()).status == 0
+    said = w.report()
+    assert (said["grades"]["job_id"], said["grades"]["answers"], said["grades"]["without"]) == ("own-1", 6, 4)
+    graded = [c["mean_grade"] for c in said["cells"] if "mean_grade" in c]
+    assert graded == [4, 4]
+    for derived, words in [(dict(of="x"), "derived.kind"), (dict(kind="grade"), "derived.of"),
+                           (dict(of="x", kind="guess"), "guess"), (dict(of="x", kind="embed", by="y"), "derived.by")]:
+        result = w.canvass("plan", w.write("bad.lua", job(1, derived=derived)), "--regions", w.table())
+        assert result.status == 2 and words in result.err, result
 
 
 @pytest.mark.parametrize("text, words", [
