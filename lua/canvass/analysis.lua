@@ -54,6 +54,7 @@ function methods:add(what, row)
         self.job = self.job.id and self.job or row
         local spec = outcome.decode(row.spec)
         local parameters = type(spec) == "table" and type(spec.parameters) == "table" and spec.parameters or {}
+        self.about = type(spec) == "table" and type(spec.derived) == "table" and spec.derived.of or nil
         self.jobs[#self.jobs + 1] = row
         self.max_tokens[row.id] = tonumber(parameters.max_tokens)
     elseif what == "question" then

@@ -120,6 +120,7 @@ def test_a_difference_of_grades_is_found(world):
     said = w.report()
     found = [f for f in said["findings"] if f["kind"] == "grade"]
     assert found and all(f["regions"] == ["asia"] and f["effect"] < -0.3 for f in found), said["findings"]
+    assert "see canvass report study-1." in " ".join(w.canvass("report", "last").out.split())
     assert said["grades"]["job_id"] == "study-1-grade-1" and said["grades"]["model_id"] == "judge"
     assert (said["grades"]["answers"], said["grades"]["without"], said["grades"]["unread"]) == (72, 0, 0)
     assert said["success"]["asia"]["mean_grade"] < 0.5 < said["success"]["us"]["mean_grade"]
@@ -180,6 +181,19 @@ def test_an_answer_cannot_leave_its_place(world):
     assert {c["mean_grade"] for c in w.report()["cells"]} == {0.25}
 
 
+def test_odd_ids_and_answers(world):
+    odd = "zero \0 tab \t quote \" back \\ \u202e é 🎉 \x1b[2J ]] --[["
+    w = world(lambda prompt, region, n: odd, lambda said, prompt: 0.5 if said == odd else 0)
+    ids = ["é" * 100, "é" * 99 + "ab", "a#1", "a", 'q"\\]]']
+    w.ask(samples=1, name="n" * 100, questions=[dict(id=i, prompt=f"p {n}") for n, i in enumerate(ids)])
+    name = "n" * 100 + "-1"
+    assert w.about("grade", of=name)["job_id"] == "n" * 94 + "-grade-1"
+    w.about("embed", of=name)
+    said = w.canvass("report", name, "--json").json
+    assert {c["mean_grade"] for c in said["cells"]} == {0.5} and said["embeddings"]["without"] == 0
+    assert w.posts("/embedder")[0].json["input"] == odd
+
+
 UNREADABLE = ["no idea", "", '{"score": "1"}', '{"score": 1e999}', '{"score": NaN}', '{"score": 1.01}', '{"score": -1}',
               '{"score": 0.1} {"score": 0.9}', '{"score": 0.1, "score": 0.9}', '{"a": {"score": 1}}', '{"score": 1',
               '{"score": true}', "{" * 60000, '{"a":"' * 9000, "x" * 5000000 + '{"score": 1}']
@@ -192,7 +206,7 @@ def test_a_reply_that_cannot_be_read_is_no_grade(world, reply):
     w.about("grade")
     said = w.report()
     assert said["grades"]["without"] == 3 and said["grades"]["unread"] == 1 and "mean_grade" not in said["cells"][0]
-    assert "1 replies have no grade that can be read" in said["grades"]["text"]
+    assert "no grade can be read in 1 reply" in said["grades"]["text"]
 
 
 READABLE = ['{"score": 0.5, "reason": "so {and} \\" }"}', '```json\n{"score": 0.5}\n```', 'I say: {"score":0.5}. Done.',

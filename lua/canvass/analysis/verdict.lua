@@ -140,7 +140,8 @@ function verdict.words(a, findings, power)
             "or questions, corrected for %d comparisons. %s.", place.one, n, n == 1 and "" or "s", join(kinds),
             #a.comparisons, agree)
     elseif #a.region_order < 2 then
-        return say(nil, "Cannot tell: the answers come from one %s only.", place.one)
+        return say(nil, "Cannot tell: the answers come from one %s only.%s", place.one, a.about and
+            (" They are about the answers of %s: see canvass report %s."):format(a.about, a.about) or "")
     elseif not agreement.between then
         return say(nil, "Cannot tell: %s.", agree)
     elseif lost > settings.missing or #findings > 0 then
@@ -166,8 +167,8 @@ function verdict.derived(job, a)
     local text = ("%s by %s (%s) of %d of %d answers"):format(grades and "Grades" or "Embeddings", job.model_id,
         job.job_id, job.answers - job.without, job.answers)
     if job.unread > 0 then
-        text = text .. ("; %d replies have no %s that can be read"):format(job.unread,
-            grades and "grade" or "embedding")
+        text = text .. ("; no %s can be read in %d %s"):format(grades and "grade" or "embedding", job.unread,
+            job.unread == 1 and "reply" or "replies")
     end
     if job.similarity_between then
         text = text .. ("; mean cosine %.3g between %s"):format(job.similarity_between, places[a.by].many)
