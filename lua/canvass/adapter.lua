@@ -84,6 +84,28 @@ function adapter.bad(text, transient)
     return { error = text, class = "bad_response", transient = transient or false }
 end
 
+local exhausted = {
+    insufficient_quota = true, billing_hard_limit_reached = true, billing_not_active = true, access_terminated = true,
+}
+local overloaded = { server_error = true, overloaded_error = true, internal_error = true, service_unavailable = true }
+
+-- What { error = { type, code, message } } names as its kind, where the HTTP status does not say enough.
+function adapter.failure(body, status)
+    local err = adapter.object(body.error)
+    local words = adapter.error_text(body)
+    local kind, code = adapter.text(err.type) or "", adapter.text(err.code) or ""
+    if exhausted[kind] or exhausted[code] then
+        return { error = words or code, class = "quota_exhausted" }
+    end
+    if status >= 300 then return nil end
+    words = words or "the endpoint reports an error and gives no reason"
+    local inner = adapter.count(err.code) or adapter.count(err.status)
+    if inner and inner >= 400 then return adapter.status_error(words, inner) end
+    if code == "rate_limit_exceeded" or kind == "rate_limit_error" then return adapter.status_error(words, 429) end
+    if overloaded[kind] or overloaded[code] then return adapter.status_error(words, 500) end
+    return adapter.bad(words)
+end
+
 -- Ids of a model list: { data = { { id } } } as OpenAI and Anthropic have it.
 function adapter.listed_models(body)
     local models = {}
@@ -92,6 +114,13 @@ function adapter.listed_models(body)
         if id then models[#models + 1] = id end
     end
     return models
+end
+
+-- health() of an endpoint whose health URL is such a list.
+function adapter.listed_health(response)
+    local body = response.json
+    if response.status >= 300 then return nil end
+    return { status = adapter.text(adapter.object(body).status), models = adapter.listed_models(body) }
 end
 
 return adapter

@@ -2,7 +2,8 @@
 -- question only, and numbers of all.
 --
 --   local a = analysis.new(seed, by)
---   a:add("job", row) a:add("question", row) ... a:add("request", row) ... a:add("execution", row) ...
+--   a:add("job", row) a:add("derived", row) ... a:add("question", row) ... a:add("request", row) ...
+--   a:add("execution", row), with its grade, and the number of its embedding: a:add("vector", row) once, after it ...
 --   a:finish() -> the report, as `canvass report --json` prints it
 --
 -- What answers are compared between is called a region here. by = "job" compares two jobs in its place: then a
@@ -16,6 +17,7 @@ local effects = require "canvass.analysis.effects"
 local json = require "json"
 local language = require "canvass.analysis.language"
 local likeness = require "canvass.analysis.likeness"
+local numbers = require "canvass.numbers"
 local outcome = require "canvass.analysis.outcome"
 local resample = require "canvass.analysis.resample"
 local settings = require "canvass.analysis.settings"
@@ -24,7 +26,7 @@ local verdict = require "canvass.analysis.verdict"
 
 local analysis = {}
 local methods = {}
-local kinds = { "refusal", "answer", "similarity", "length", "missing", "language", "score" }
+local kinds = { "refusal", "answer", "similarity", "length", "missing", "language", "score", "grade", "meaning" }
 
 function analysis.new(seed, by)
     return setmetatable({
@@ -32,6 +34,8 @@ function analysis.new(seed, by)
             source = resample.source(seed), job = {}, questions = {}, question_order = {},
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
+        derived = {}, unused = {}, vectors = {}, alike_in_meaning = {},
+        meaning = { within = 0, n_within = 0, between = 0, n_between = 0 },
         max_tokens = {},
         contaminants = contaminants.new(), not_computed = {}, left_out = 0, repeats = 0,
     }, { __index = methods })
@@ -50,6 +54,7 @@ function methods:add(what, row)
         self.job = self.job.id and self.job or row
         local spec = outcome.decode(row.spec)
         local parameters = type(spec) == "table" and type(spec.parameters) == "table" and spec.parameters or {}
+        self.about = type(spec) == "table" and type(spec.derived) == "table" and spec.derived.of or nil
         self.jobs[#self.jobs + 1] = row
         self.max_tokens[row.id] = tonumber(parameters.max_tokens)
     elseif what == "question" then
@@ -59,6 +64,13 @@ function methods:add(what, row)
             group = type(metadata) == "table" and metadata.group and tostring(metadata.group) or nil,
         }
         self.question_order[#self.question_order + 1] = row.id
+    elseif what == "derived" then
+        self.derived[row.kind] = { job_id = row.job_id, model_id = row.model_id, unread = row.unread, answers = 0,
+                                   without = 0 }
+    elseif what == "unused" then
+        self.unused[#self.unused + 1] = row.job_id
+    elseif what == "vector" then
+        self.vectors[row.number] = numbers.vector(outcome.decode(row.vector))
     elseif what == "request" then
         self.contaminants:request(self:placed(row))
     elseif what == "execution" then
@@ -98,7 +110,8 @@ function methods:execution(row)
     success.planned = success.planned + 1
     success.succeeded = success.succeeded + (row.status == "succeeded" and 1 or 0)
     success.answered = success.answered + ((what == "answer" or what == "truncated") and 1 or 0)
-    local item = { region = region, what = what, score = row.score }
+    local item = { region = region, what = what, score = row.score, grade = row.grade, vector = row.vector }
+    self:count_derived(row)
     if what == "answer" or what == "truncated" then
         item.text = row.answer
     end
@@ -106,6 +119,17 @@ function methods:execution(row)
     self.contaminants:execution(row, what)
     self.course:execution(row, what)
     return what
+end
+
+-- How many answers have a grade, and an embedding.
+function methods:count_derived(row)
+    local known = { grade = row.grade, embed = row.vector }
+    for kind, job in pairs(self.derived) do
+        if row.status == "succeeded" and row.answer then
+            job.answers = job.answers + 1
+            job.without = job.without + (known[kind] and 0 or 1)
+        end
+    end
 end
 
 -- ---- the end of a question ----
@@ -135,37 +159,84 @@ local function alike_of(of_model, a, b)
     return sum
 end
 
--- All pairs' distances, and how alike they are within and between regions.
-function methods:likeness_of(items, question, model_id)
-    local texts, groups, per_region, jaccard = {}, {}, {}, text.jaccard
+-- Of a region not more than there is time for, and how many that leaves out.
+function methods:chosen(items)
+    local texts, per_region, left_out = {}, {}, 0
     local most = math.max(1, settings.texts // math.max(1, #self.region_order))
     for _, item in ipairs(items) do
         per_region[item.region] = (per_region[item.region] or 0) + 1
         if per_region[item.region] > most then
-            self.left_out = self.left_out + 1
+            left_out = left_out + 1
         else
-            texts[#texts + 1], groups[#groups + 1] = item, item.region
+            texts[#texts + 1] = item
         end
     end
-    local sum, distances, of_model = self.likeness, {}, self.alike[model_id] or {}
-    self.alike[model_id] = of_model
+    return texts, left_out
+end
+
+-- The stratum of all pairs' distances. They are added up in sum, within regions and between them, and in of_models by
+-- model and pair of regions; each(a, b, alike) is told, too.
+local function likeness_of(texts, question, of_model, sum, measure, each)
+    local groups, distances = {}, {}
     for i = 1, #texts do
-        local a, group = texts[i], groups[i]
+        local a, group = texts[i], texts[i].region
+        groups[i] = group
         for k = i + 1, #texts do
             local b = texts[k]
-            local alike = jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
-            local same = (alike >= settings.same_answer or (a.correct ~= nil and a.correct == b.correct)) and 1 or 0
+            local alike = measure(a, b)
             distances[#distances + 1] = 1 - alike
-            local pair = alike_of(of_model, group, groups[k])
+            local pair = alike_of(of_model, group, b.region)
             pair.sum, pair.n = pair.sum + alike, pair.n + 1
-            if group == groups[k] then
-                sum.within, sum.n_within, sum.same_within = sum.within + alike, sum.n_within + 1, sum.same_within + same
+            if group == b.region then
+                sum.within, sum.n_within = sum.within + alike, sum.n_within + 1
             else
-                sum.between, sum.n_between, sum.same = sum.between + alike, sum.n_between + 1, sum.same + same
+                sum.between, sum.n_between = sum.between + alike, sum.n_between + 1
+            end
+            if each then
+                each(a, b, alike)
             end
         end
     end
     return { groups = groups, distances = distances, about = question, varied = true }
+end
+
+local function of(index, name)
+    index[name] = index[name] or {}
+    return index[name]
+end
+
+local function in_words(a, b)
+    return text.jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
+end
+
+function methods:words_of(items, question, model_id)
+    local sum, texts, left_out = self.likeness, self:chosen(items)
+    self.left_out = self.left_out + left_out
+    return likeness_of(texts, question, of(self.alike, model_id), sum, in_words, function(a, b, alike)
+        local same = (alike >= settings.same_answer or (a.correct ~= nil and a.correct == b.correct)) and 1 or 0
+        local where = a.region == b.region and "same_within" or "same"
+        sum[where] = sum[where] + same
+    end)
+end
+
+local function in_meaning(a, b)
+    return numbers.cosine(a.vector, b.vector)
+end
+
+-- The same of the answers that have an embedding. One model's all have the same length.
+function methods:meaning_of(items, question, model_id)
+    local with, length = {}, nil
+    for _, item in ipairs(items) do
+        local vector = self.vectors[item.vector]
+        length = length or vector and #vector
+        if vector and #vector == length then
+            item.vector = vector
+            with[#with + 1] = item
+        elseif item.vector then
+            self.derived.embed.unread = self.derived.embed.unread + 1
+        end
+    end
+    return likeness_of(self:chosen(with), question, of(self.alike_in_meaning, model_id), self.meaning, in_meaning)
 end
 
 function methods:end_question()
@@ -179,13 +250,13 @@ function methods:end_question()
             self:end_model(question, model_id, model)
         end
     end
-    self.current = nil
+    self.current, self.vectors = nil, {}
 end
 
 function methods:end_model(question, model_id, model)
     local strata = { refusal = stratum_of(question), answer = stratum_of(question), length = stratum_of(question),
                      missing = stratum_of(question), language = stratum_of(question),
-                     score = stratum_of(question) }
+                     score = stratum_of(question), grade = stratum_of(question) }
     local answers, sizes, spoken, most = {}, {}, {}, nil
     for _, item in ipairs(model.items) do
         local what = item.what
@@ -224,6 +295,12 @@ function methods:end_model(question, model_id, model)
             put(strata.score, item.region, item.score)
             cell.score, cell.scored = (cell.score or 0) + item.score, (cell.scored or 0) + 1
         end
+        if item.grade then
+            local cell, success = model.cells[item.region], self.success[self.region_order[item.region]]
+            put(strata.grade, item.region, item.grade)
+            cell.grade, cell.graded = (cell.grade or 0) + item.grade, (cell.graded or 0) + 1
+            success.grade, success.graded = (success.grade or 0) + item.grade, (success.graded or 0) + 1
+        end
         sizes[item.region] = (sizes[item.region] or 0) + 1
         self.repeats = math.max(self.repeats, sizes[item.region])
     end
@@ -232,7 +309,8 @@ function methods:end_model(question, model_id, model)
             put(strata.language, item.region, item.language ~= most and 1 or 0)
         end
     end
-    strata.similarity = self:likeness_of(answers, question, model_id)
+    strata.similarity = self:words_of(answers, question, model_id)
+    strata.meaning = self:meaning_of(answers, question, model_id)
     for _, kind in ipairs(kinds) do
         local stratum = strata[kind]
         stratum.groups = kept(self.lists, stratum.groups)
@@ -316,11 +394,11 @@ function methods:finish()
 end
 
 -- How alike the answers of two regions are, or of one: a list for each model.
-function methods:alike_list()
+function methods:alike_list(alike)
     local list = json.array {}
     for _, model_id in ipairs(self.model_order) do
         local pairs_of = {}
-        for _, pair in pairs(self.alike[model_id] or {}) do
+        for _, pair in pairs(alike[model_id] or {}) do
             pairs_of[#pairs_of + 1] = pair
         end
         table.sort(pairs_of, function(x, y) return x.a < y.a or x.a == y.a and x.b < y.b end)
@@ -332,7 +410,27 @@ function methods:alike_list()
     return list
 end
 
+-- What the jobs of canvass grade and canvass embed came to; nil where there is none.
+function methods:derived_list()
+    local grades, embeddings, m = self.derived.grade, self.derived.embed, self.meaning
+    if embeddings then
+        embeddings.similarity = self:alike_list(self.alike_in_meaning)
+        embeddings.similarity_within = m.n_within > 0 and m.within / m.n_within or nil
+        embeddings.similarity_between = m.n_between > 0 and m.between / m.n_between or nil
+    end
+    for _, job in pairs(self.derived) do
+        job.text = verdict.derived(job, self)
+    end
+    for _, region in ipairs(grades and self.region_order or {}) do
+        local success = self.success[region]
+        success.mean_grade = success.grade and success.grade / success.graded
+        success.grade, success.graded = nil, nil
+    end
+    return grades, embeddings
+end
+
 function methods:report(findings)
+    local grades, embeddings = self:derived_list()
     local not_computed = json.array {}
     for why, n in pairs(self.not_computed) do
         not_computed[#not_computed + 1] = { reason = why, comparisons = n }
@@ -341,13 +439,14 @@ function methods:report(findings)
     local notes = self.contaminants:list(self)
     local power = verdict.power(self)
     return {
-        job_id = self.job.id, by = self.by, similarity = self:alike_list(), effects = json.array(effects.list(self)),
-        course = self.course:report(), verdict = verdict.words(self, findings, power), findings = json.array(findings),
+        job_id = self.job.id, by = self.by, similarity = self:alike_list(self.alike),
+        effects = json.array(effects.list(self)), course = self.course:report(),
+        verdict = verdict.words(self, findings, power), findings = json.array(findings),
         cells = json.array(self.cells), success = self.success, contaminants = json.array(notes),
         agreement = verdict.agreement(self), power = power, not_computed = not_computed,
         comparisons = #self.comparisons, regions = json.array(self.region_order), models = json.array(self.model_order),
         questions = json.array(self.question_order), revision = self.job.revision, repeats = self.repeats,
-        method = verdict.method(self), seed = self.seed,
+        method = verdict.method(self), seed = self.seed, grades = grades, embeddings = embeddings,
     }
 end
 

@@ -76,6 +76,7 @@ local function whole(cell)
         malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct,
             language = cell.language,
         mean_words = cell.words and cell.words / cell.texts, mean_score = cell.score and cell.score / cell.scored,
+        mean_grade = cell.grade and cell.grade / cell.graded,
         phrase = cell.phrase, outcomes = cell.tally,
     }
 end
@@ -88,6 +89,9 @@ local function as_json(r)
     nulls(r.agreement, "between", "within", "similarity_between", "similarity_within")
     nulls(r.power, "detectable", "needed")
     nulls(r.course, "seconds", "posts_per_answer", "cost")
+    if r.embeddings then
+        nulls(r.embeddings, "similarity_within", "similarity_between")
+    end
     for _, f in ipairs(r.findings) do
         nulls(f, "question_id")
     end
@@ -102,11 +106,13 @@ local columns = { "question_id", "model_id", "region", "planned", "succeeded", "
                   "mean_score", "language", "phrase" }
 
 local function as_csv(r)
-    local lines = { table.concat(columns, ",") }
+    local names = table.move(columns, 1, #columns, 1, {})
+    names[#names + 1] = r.grades and "mean_grade" or nil
+    local lines = { table.concat(names, ",") }
     for _, cell in ipairs(r.cells) do
         local fields = {}
         local all = whole(cell)
-        for i, name in ipairs(columns) do
+        for i, name in ipairs(names) do
             local value = all[name]
             fields[i] = type(value) == "string" and text.csv(value) or value and ("%.14g"):format(value) or ""
         end

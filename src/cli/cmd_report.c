@@ -64,6 +64,46 @@ static bool holds_rules(const char *folder, struct err *err)
                          "the program's own there, such as canvass/analysis/settings.lua", folder);
 }
 
+/* The job whose grades or embeddings are taken in, "" for none: the newest, or the one that the option names. */
+static bool choose_derived(struct reader *reader, const char *of, enum derived_kind kind, const char *option,
+                           const char *word, char id[128], struct err *err)
+{
+    struct derived_job about;
+    *id = '\0';
+    if (!word)
+        return derived_newest(reader, of, kind, id, err);
+    if (strcmp(word, "none") == 0)
+        return true;
+    if (!reader_find(reader, word, id, err) || !derived_about(reader, id, &about, err))
+        return false;
+    return (strcmp(about.of, of) == 0 && strcmp(about.kind, derived_words[kind]) == 0) ||
+           err_set(err, ERR_USAGE, "%s is no job of canvass %s about %s (--%s): name one that is, or none", id,
+                   derived_words[kind], of, option);
+}
+
+/* NULL without an error when there are none. */
+static bool load_derived(struct reader *reader, const struct args *args, const struct feed_options *o,
+                         const struct script_limits *script, struct derived **out, struct err *err)
+{
+    static const char *const names[DERIVED_KINDS] = {"grades", "embeddings"};
+    char ids[DERIVED_KINDS][128];
+    struct derived_options options = {.job_id = o->jobs[0], .limits = script};
+    bool any = false;
+    *out = NULL;
+    for (int i = 0; i < DERIVED_KINDS; i++) {
+        const char *word = args_text(args, names[i]);
+        if (o->jobs[1] && word && strcmp(word, "none") != 0)
+            return err_set(err, ERR_USAGE, "two jobs are compared without grades and embeddings (--%s): name one job",
+                           names[i]);
+        word = o->jobs[1] ? "none" : word;
+        if (!choose_derived(reader, o->jobs[0], (enum derived_kind)i, names[i], word, ids[i], err))
+            return false;
+        options.ids[i] = ids[i];
+        any |= *ids[i] != '\0';
+    }
+    return !any || (*out = derived_load(reader, &options, err)) != NULL;
+}
+
 static bool report(struct reader *reader, const struct args *args, struct err *err)
 {
     char ids[2][128];
@@ -87,7 +127,9 @@ static bool report(struct reader *reader, const struct args *args, struct err *e
     o.page = strcmp(form, "html") == 0;
     struct analysis *a = analysis_new(
         &(struct analysis_options){&limits, "canvass.report", o.jobs[1] ? "job" : "region", seed, rules}, err);
-    bool ok = a && feed_analysis(a, reader, &o, err) && write_report(a, form, args_text(args, "html"), err);
+    bool ok = a && load_derived(reader, args, &o, &script, &o.derived, err) && feed_analysis(a, reader, &o, err) &&
+              write_report(a, form, args_text(args, "html"), err);
+    derived_free(o.derived);
     analysis_free(a);
     kept_free(kept, &again);
     return ok;
@@ -108,6 +150,8 @@ static const struct option_spec options[] = {
     {.name = "html", .value = "FILE", .help = "one page with everything, that needs no network; - is standard output"},
     {.name = "csv", .help = "one line for each question, model and region"},
     {.name = "rules", .value = "DIR", .help = "DIR/canvass/analysis/... instead of the program's own rules"},
+    {.name = "grades", .value = "JOB", .help = "of canvass grade, or none; else the newest that has ended"},
+    {.name = "embeddings", .value = "JOB", .help = "the same of canvass embed"},
     {.name = "no-score", .help = "do not call the job's own scorer"},
     OPTION_JSON,
     SCRIPT_OPTIONS,
@@ -119,7 +163,8 @@ const struct command command_report = {
     .words = "JOB [OTHER]",
     .summary = "do the answers differ by region, beyond chance; or between two jobs",
     .details = "Compares refusals, expected answers, likeness, length, missing cells and what the job's scorer says,\n"
-               "between regions, for each model, and for each question that was asked more than once (samples).\n"
+               "between regions, for each model, and for each question that was asked more than once (samples);\n"
+               "with them the grades of canvass grade, and how alike in meaning answers are, of canvass embed.\n"
                "All comparisons are corrected together. \"Cannot tell\" is an answer: the report then says what it\n"
                "would take. JOB may be `last`.\n"
                "With OTHER, two jobs are compared: the questions that both have in the same words, for each model\n"

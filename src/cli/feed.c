@@ -72,20 +72,25 @@ static bool add_row(void *ctx, int columns, const char *const *names, const stru
     static const int types[] = {[VALUE_NULL] = ANALYSIS_NULL, [VALUE_INTEGER] = ANALYSIS_INTEGER,
                                 [VALUE_REAL] = ANALYSIS_REAL, [VALUE_TEXT] = ANALYSIS_TEXT};
     struct feed *f = ctx;
-    struct analysis_value row[COLUMNS_MAX + 1];
+    bool execution = strcmp(f->what, "execution") == 0;
+    struct derived *derived = execution ? f->options->derived : NULL;
+    struct analysis_value row[COLUMNS_MAX + 1 + DERIVED_VALUES];
     int count = columns < COLUMNS_MAX ? columns : COLUMNS_MAX;
     for (int i = 0; i < count; i++) {
         row[i] = (struct analysis_value){.name = names[i], .integer = values[i].integer, .real = values[i].real,
                                          .text = values[i].text};
         row[i].type = types[values[i].type];
     }
+    struct str id = text_of(row, count, "id");
     if (f->options->jobs[1] && strcmp(f->what, "question") == 0) {
-        struct str id = text_of(row, count, "id");
         f->ids = mem_array(f->ids, f->id_count + 1, sizeof *f->ids);
         f->ids[f->id_count++] = arena_strndup(&f->arena, id.ptr, id.len);
     }
-    f->ok = (!f->scorer || strcmp(f->what, "execution") != 0 || add_score(f, row, &count)) &&
-            analysis_add(f->analysis, f->what, count, row, &f->err) && give(f);
+    if (derived)
+        derived_add(derived, id, row, &count);
+    f->ok = (!f->scorer || !execution || add_score(f, row, &count)) &&
+            analysis_add(f->analysis, f->what, count, row, &f->err) &&
+            (!derived || derived_give_vector(derived, id, f->analysis, &f->err)) && give(f);
     return f->ok;
 }
 
@@ -178,6 +183,9 @@ static bool feed_all(struct feed *f, struct reader *reader)
         if (!feed_sql(f, reader, "job", job_sql, jobs[i], NULL) ||
             !feed_sql(f, reader, "request", request_sql, jobs[i], NULL))
             return false;
+    if ((f->options->derived && !derived_tell(f->options->derived, f->analysis, &f->err)) ||
+        (jobs[1] && !derived_tell_unused(reader, jobs, f->analysis, &f->err)))
+        return false;
     if (!feed_sql(f, reader, "question", jobs[1] ? common_sql : question_sql, jobs[0], jobs[1]))
         return false;
     if (!jobs[1] && !feed_executions(f, reader, "execution", NULL))

@@ -2,13 +2,14 @@
 #ifndef CLI_FEED_H
 #define CLI_FEED_H
 
-#include "script/analysis.h"
+#include "cli/derived.h"
 #include "script/job_file.h"
 #include "store/store.h"
 
 struct feed_options {
     const char *jobs[2];     /* full ids; the second NULL: of one job */
     struct job_file *scorer; /* of the first job; NULL: none */
+    struct derived *derived; /* grades and embeddings of the first job's answers; NULL: none */
     bool page;               /* also what only the HTML page shows */
     /* Of an export: gets what is to be written, as soon as it is made. */
     bool (*piece)(void *ctx, const char *file, struct str text, struct err *err);

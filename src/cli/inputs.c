@@ -67,18 +67,21 @@ bool inputs_limits(const struct args *args, struct script_limits *out, struct er
     return true;
 }
 
-static struct job_file *load_job(const struct args *args, const struct script_limits *limits,
-                                 const struct settings *settings, const char *policy, struct err *err)
+/* files: of a job that the program makes up; NULL: the command names one. */
+static struct job_file *load_job(const struct args *args, const struct sources *files,
+                                 const struct script_limits *limits, const struct settings *settings,
+                                 const char *policy, struct err *err)
 {
     struct job_file_options options = {
         .limits = limits,
         .settings = settings->list,
         .setting_count = settings->count,
         .policy = policy,
-        .questions = args_text(args, "questions"),
+        .kept = files,
+        .questions = files ? NULL : args_text(args, "questions"),
         .log = logging_script,
     };
-    return job_file_load(args->words[0], &options, err);
+    return job_file_load(files ? files->files[0].name : args->words[0], &options, err);
 }
 
 struct region_table *load_regions(const char *path, const char *secrets, bool secrets_optional,
@@ -97,7 +100,8 @@ struct region_table *load_regions(const char *path, const char *secrets, bool se
     return table;
 }
 
-bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err)
+static bool load(const struct args *args, bool secrets_optional, const struct sources *files, struct inputs *out,
+                 struct err *err)
 {
     struct inputs in = {0};
     struct settings settings = {.count = 0};
@@ -107,7 +111,7 @@ bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *
         in.table = load_regions(args_text(args, "regions"), args_text(args, "secrets"), secrets_optional, &in.limits,
                                 err);
     if (in.table)
-        in.file = load_job(args, &in.limits, &settings, args_text(args, "policy"), err);
+        in.file = load_job(args, files, &in.limits, &settings, files ? NULL : args_text(args, "policy"), err);
     free_settings(&settings);
     if (!in.file) {
         region_table_unref(in.table);
@@ -117,12 +121,22 @@ bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *
     return true;
 }
 
+bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err)
+{
+    return load(args, secrets_optional, NULL, out, err);
+}
+
+bool inputs_load_made(const struct args *args, const struct sources *files, struct inputs *out, struct err *err)
+{
+    return load(args, false, files, out, err);
+}
+
 struct job_file *inputs_job(const struct args *args, const struct inputs *in, const char *policy, struct err *err)
 {
     struct settings settings = {.count = 0};
     struct job_file *file = NULL;
     if (read_settings(args, &settings, err) && read_overrides(args, &settings, err))
-        file = load_job(args, &in->limits, &settings, policy, err);
+        file = load_job(args, NULL, &in->limits, &settings, policy, err);
     free_settings(&settings);
     return file;
 }

@@ -13,9 +13,20 @@
     OPTION_REGIONS, \
     {.name = "policy", .value = "NAME", .help = "instead of the job's: sequential, by_region, by_endpoint, free", \
      .setting = true, .repeats = several_policies}, \
-    {.name = "set", .value = "KEY=VALUE", .help = "a setting that the job script reads", .repeats = true}, \
+    OPTION_SET, \
     {.name = "questions", .value = "FILE", .help = "the questions that a JSON specification names by id", \
      .setting = true}, \
+    ASKING_OPTIONS
+
+/* Of a command that makes up the job itself. */
+#define MADE_OPTIONS \
+    OPTION_REGIONS, \
+    OPTION_SET, \
+    ASKING_OPTIONS
+
+#define OPTION_SET \
+    {.name = "set", .value = "KEY=VALUE", .help = "a setting that the job script reads", .repeats = true}
+#define ASKING_OPTIONS \
     {.name = "timeout", .value = "TIME", .help = "of the whole job from its first request, such as 10m", \
      .setting = true}, \
     {.name = "samples", .value = "N", .help = "how often each endpoint is asked each question", .setting = true}, \
@@ -45,6 +56,8 @@ struct inputs {
 
 /* Logs the table's warnings. On false nothing is held. */
 bool inputs_load(const struct args *args, bool secrets_optional, struct inputs *out, struct err *err);
+/* The same of a job that the program makes up: its files, the script first, which must outlive it. */
+bool inputs_load_made(const struct args *args, const struct sources *files, struct inputs *out, struct err *err);
 void inputs_done(struct inputs *in);
 
 /* The job once more, under another policy; NULL: its own. */

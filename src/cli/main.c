@@ -14,11 +14,12 @@
 
 static const struct command *const commands[] = {
     &command_run,          &command_plan,           &command_rehearse,        &command_check,
-    &command_resume,       &command_retry,          &command_cancel,          &command_jobs,
-    &command_show,         &command_results,        &command_report,          &command_export,
-    &command_query,        &command_verify,         &command_regions_check,   &command_regions_show,
-    &command_regions_diff, &command_regions_apply,  &command_regions_pause,   &command_regions_resume,
-    &command_regions_history, &command_regions_rollback, &command_serve,      &command_simulate,
+    &command_resume,       &command_retry,          &command_grade,           &command_embed,
+    &command_cancel,       &command_jobs,           &command_show,            &command_results,
+    &command_report,       &command_export,         &command_query,           &command_verify,
+    &command_regions_check, &command_regions_show,  &command_regions_diff,    &command_regions_apply,
+    &command_regions_pause, &command_regions_resume, &command_regions_history, &command_regions_rollback,
+    &command_serve,        &command_simulate,
 };
 
 static void overview(struct buf *out)

@@ -263,10 +263,11 @@ static void ended(void *ctx, struct session_job *job)
 
 /* ---- the result ---- */
 
-static void add_command(const struct run *r, const char *command, const char *options, struct buf *out)
+static void add_command(const struct run *r, const char *command, const char *job, const char *options,
+                        struct buf *out)
 {
     bool elsewhere = strcmp(r->db, "canvass.db") != 0;
-    buf_addf(out, "canvass %s %s%s%s%s\n", command, r->job_id, options, elsewhere ? " --db " : "",
+    buf_addf(out, "canvass %s %s%s%s%s\n", command, job, options, elsewhere ? " --db " : "",
              elsewhere ? r->db : "");
 }
 
@@ -274,19 +275,23 @@ static void add_command(const struct run *r, const char *command, const char *op
 static void add_next(const struct run *r, const struct job_summary *j, struct buf *out)
 {
     bool failed = j->by_status[STATUS_FAILED] > 0;
+    const char *about = job_file_spec(r->what->file)->derived_of;
     buf_addc(out, '\n');
     if (j->state == JOB_CANCELLED || j->state == JOB_TIMED_OUT || r->policy_failed) {
         buf_addf(out, "kept: %lld of %lld answers, and how far each of the others came\nnext: ",
                  (long long)j->by_status[STATUS_SUCCEEDED], (long long)j->planned);
-        add_command(r, "resume", "", out);
+        add_command(r, "resume", r->job_id, "", out);
         return;
     }
     buf_adds(out, "next: ");
-    add_command(r, "results", failed ? " --status failed" : "", out);
+    if (about && !failed)
+        add_command(r, "report", about, "", out);
+    else
+        add_command(r, "results", r->job_id, failed ? " --status failed" : "", out);
     if (failed)
         buf_adds(out, "then: ");
     if (failed)
-        add_command(r, "retry", "", out);
+        add_command(r, "retry", r->job_id, "", out);
 }
 
 static void print_text(const struct run *r, const struct summary *s)
@@ -407,7 +412,7 @@ static void say_how_to_go_on(const struct run *r)
     struct buf out;
     buf_init(&out, OUTPUT_BYTES);
     buf_adds(&out, "once that is mended: ");
-    add_command(r, "resume", "", &out);
+    add_command(r, "resume", r->job_id, "", &out);
     fputs(buf_str(&out).ptr, stderr);
     buf_done(&out);
 }

@@ -34,7 +34,7 @@ struct job_spec {
     const char *name;          /* [A-Za-z0-9_-]+ */
     struct question *questions;
     size_t question_count;
-    struct model_choice *models; /* count 0: all */
+    struct model_choice *models; /* count 0: all that are not reserved */
     size_t model_count;
     const char *const *regions;  /* count 0: all */
     size_t region_count;
@@ -45,6 +45,7 @@ struct job_spec {
     bool warm;                 /* warm the endpoints up first */
     const char *policy;        /* its name, for records and screens */
     const char *parameters;    /* JSON object, "{}" when none */
+    const char *derived_of, *derived_kind; /* the job whose answers it is about, and "grade" or "embed"; NULL: none */
     const char *submitted_by;
     const struct source_file *sources; /* the script first, then what it required and read */
     size_t source_count;

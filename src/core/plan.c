@@ -135,7 +135,7 @@ static bool choose_cells(const struct making *m, bool *scratch)
         if (!choose_model(m, &job->models[i], scratch))
             return false;
     for (size_t i = 0; job->model_count == 0 && i < m->table->endpoint_count; i++)
-        m->endpoints[i] = m->regions[m->table->endpoints[i].region];
+        m->endpoints[i] = m->regions[m->table->endpoints[i].region] && !m->table->endpoints[i].reserved;
     return true;
 }
 
@@ -146,8 +146,8 @@ static struct plan *plan_build(const struct making *m, struct region_table *tabl
     for (size_t i = 0; i < table->endpoint_count; i++)
         cells += m->endpoints[i];
     if (cells == 0) {
-        err_set(m->err, ERR_CONFIG, "no model runs in the chosen regions (job %s): choose others, or add an "
-                "endpoint to the region table", job->name);
+        err_set(m->err, ERR_CONFIG, "no model runs in the chosen regions (job %s): choose others, add an "
+                "endpoint to the region table, or name the model of one that is reserved", job->name);
         return NULL;
     }
     if (job->question_count > EXECUTIONS_MAX / cells || job->samples > EXECUTIONS_MAX / cells / job->question_count) {

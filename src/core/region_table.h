@@ -67,6 +67,7 @@ struct endpoint_spec {
     struct breaker_rule breaker;
     struct adaptive_rule adaptive;
     enum warm_rule warm;
+    bool reserved;              /* asked by jobs that name its model only */
     double price_per_second, price_per_token; /* dollars; 0: not known */
     int adapter_slot;           /* where script/adapters finds its functions */
 };

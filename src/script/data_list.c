@@ -25,7 +25,11 @@ struct data_list {
     char **columns;        /* of CSV */
     size_t column_count;
     struct buf field;
+    struct data_list *source; /* of list:map(f), which has its rows; NULL: a file's own */
 };
+
+/* Of a list's values in Lua: the rows that were looked at; of list:map(f) the list and f. */
+enum { VALUE_SEEN = 1, VALUE_SOURCE, VALUE_FUNCTION };
 
 struct data_list *data_test(lua_State *L, int index)
 {
@@ -39,6 +43,8 @@ size_t data_count(const struct data_list *d)
 
 void data_place(const struct data_list *d, size_t i, char out[PLACE_TEXT])
 {
+    while (d->source)
+        d = d->source;
     snprintf(out, PLACE_TEXT, "%.200s:%zu", d->name, d->rows[i].line);
 }
 
@@ -191,10 +197,30 @@ static void push_csv_row(lua_State *L, struct data_list *d, size_t i)
     }
 }
 
+/* What f makes of the row; nobody keeps it. */
+static void push_mapped(lua_State *L, int index, size_t i, bool own_budget)
+{
+    struct err err;
+    index = lua_absindex(L, index);
+    lua_getiuservalue(L, index, VALUE_FUNCTION);
+    lua_getiuservalue(L, index, VALUE_SOURCE);
+    data_push_row(L, lua_gettop(L), i);
+    lua_remove(L, -2);
+    lua_pushinteger(L, (lua_Integer)i + 1);
+    if (!own_budget)
+        lua_call(L, 2, 1);
+    else if (!script_call(script_of(L), 2, 1, &err))
+        luaL_error(L, "%s", err.text);
+}
+
 void data_push_row(lua_State *L, int index, size_t i)
 {
     struct data_list *d = data_test(L, index);
-    lua_getiuservalue(L, index, 1); /* the rows that were looked at */
+    if (d->source) {
+        push_mapped(L, index, i, script_is_idle(L));
+        return;
+    }
+    lua_getiuservalue(L, index, VALUE_SEEN);
     bool seen = lua_rawgeti(L, -1, (lua_Integer)i + 1) != LUA_TNIL;
     lua_remove(L, -2);
     if (seen)
@@ -234,15 +260,36 @@ static int push_kept(lua_State *L, lua_Integer n)
         return 1;
     }
     data_push_row(L, 1, (size_t)n - 1);
-    lua_getiuservalue(L, 1, 1);
+    if (d->source)
+        return 1;
+    lua_getiuservalue(L, 1, VALUE_SEEN);
     lua_pushvalue(L, -2);
     lua_rawseti(L, -2, n);
     lua_pop(L, 1);
     return 1;
 }
 
+/* list:map(f): a list of what f(row, number) makes of each row when it is looked at. */
+static int list_map(lua_State *L)
+{
+    struct data_list *source = luaL_checkudata(L, 1, list_type);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    struct data_list *d = lua_newuserdatauv(L, sizeof(*d), VALUE_FUNCTION);
+    *d = (struct data_list){.name = mem_strdup(source->name), .count = source->count, .source = source};
+    luaL_setmetatable(L, list_type);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, -2, VALUE_SOURCE);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, -2, VALUE_FUNCTION);
+    return 1;
+}
+
 static int list_index(lua_State *L)
 {
+    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "map") == 0) {
+        lua_pushcfunction(L, list_map);
+        return 1;
+    }
     if (!lua_isinteger(L, 2))
         return luaL_error(L, "a list read from a file has rows by number, not \"%s\"", luaL_tolstring(L, 2, NULL));
     return push_kept(L, lua_tointeger(L, 2));
@@ -293,7 +340,7 @@ void data_push(lua_State *L, const char *kind, const char *name, struct str text
     *d = (struct data_list){.kind = strcmp(kind, "csv") == 0 ? DATA_CSV : DATA_JSONL, .text = text};
     luaL_setmetatable(L, list_type);
     lua_newtable(L);
-    lua_setiuservalue(L, -2, 1);
+    lua_setiuservalue(L, -2, VALUE_SEEN);
     d->name = mem_strdup(name);
     buf_init(&d->field, FIELD_BYTES);
     sandbox_charge(L, text.len);

@@ -2,7 +2,8 @@
  *
  * A list looks like a Lua table of rows (# [i] ipairs pairs) but is the file's text and where each
  * row starts, outside the script's memory: 100,000 questions that nobody touches cost no Lua value. A
- * row is made when it is first looked at, and then stays, so that a script may change it. */
+ * row is made when it is first looked at, and then stays, so that a script may change it. list:map(f) is a list
+ * of what f makes of each row: made whenever it is looked at, it costs as little. */
 #ifndef SCRIPT_DATA_LIST_H
 #define SCRIPT_DATA_LIST_H
 

@@ -312,6 +312,26 @@ static bool keep_score(struct job_load *j, struct fields *f)
     return true;
 }
 
+/* A job about the answers of another: `canvass report` of that one finds it by this. */
+static bool read_derived(struct job_load *j, struct fields *f)
+{
+    struct job_spec *spec = j->job->spec;
+    struct fields nested;
+    const char *of = NULL, *kind = NULL;
+    if (!field_table(f, "derived", &nested))
+        return !f->failed;
+    field_string(&nested, "of", &of);
+    field_string(&nested, "kind", &kind);
+    if (!nested.failed && !of)
+        return field_fail(&nested, "of", "write the id of the job whose answers this one is about", "it is of no job");
+    if (!nested.failed && (!kind || (strcmp(kind, "grade") != 0 && strcmp(kind, "embed") != 0)))
+        return field_fail(&nested, "kind", "write \"grade\" or \"embed\"", "the kind is %s%.60s", kind ? "" : "missing",
+                          kind ? kind : "");
+    spec->derived_of = of;
+    spec->derived_kind = kind;
+    return fields_end(&nested);
+}
+
 static void push_or_nil(lua_State *L, struct fields *f, const char *key)
 {
     if (!field_push(f, key))
@@ -330,7 +350,7 @@ static bool read_script(struct job_load *j, int table)
     int questions = table + 1, models = table + 2, policy = table + 3;
     bool ok = job_read_name(j, &f, "name") && job_read_regions(j, &f, "regions") &&
               job_read_samples(j, &f, "samples") && job_read_timeout(j, &f, "timeout") && job_read_rest(j, &f) &&
-              job_read_parameters(j, &f) && keep_score(j, &f);
+              job_read_parameters(j, &f) && keep_score(j, &f) && read_derived(j, &f);
     if (!ok || !fields_end(&f))
         return false;
     lua_settop(L, policy);

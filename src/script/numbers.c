@@ -1,4 +1,4 @@
-/* The module canvass.numbers: a seeded generator, and permutation tests, whose loops are hot.
+/* The module canvass.numbers: a seeded generator, permutation tests and vectors, whose loops are hot.
  *
  * A test asks whether values (or texts, by their distances) depend on the region, within strata: it shuffles the labels
  * of each stratum and counts how often the statistic comes out as large as it was. Values: the sum over regions
@@ -17,7 +17,7 @@
 
 enum { GROUPS_MAX = 1000, DRAWS_MAX = 10000000 };
 
-static const char generator_type[] = "canvass.random";
+static const char generator_type[] = "canvass.random", vector_type[] = "canvass.vector";
 
 /* ---- random(seed, name): the same numbers for the same seed and name ---- */
 
@@ -230,14 +230,75 @@ static int permute(lua_State *L)
     return 5;
 }
 
+/* ---- vector(list): numbers side by side, of length 1; nil when they have no direction. cosine(a, b) ---- */
+
+struct vector {
+    size_t n;
+    double x[];
+};
+
+static int new_vector(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    size_t n = (size_t)luaL_len(L, 1);
+    double sum = 0, most = 0;
+    sandbox_charge(L, n);
+    struct vector *v = lua_newuserdatauv(L, sizeof *v + n * sizeof v->x[0], 0);
+    v->n = n;
+    for (size_t i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, (lua_Integer)i + 1);
+        v->x[i] = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : NAN;
+        lua_pop(L, 1);
+        if (!isfinite(v->x[i]))
+            return 0;
+        most = fabs(v->x[i]) > most ? fabs(v->x[i]) : most;
+    }
+    if (!(most > 0))
+        return 0;
+    for (size_t i = 0; i < n; i++) { /* by the largest first: no square overflows */
+        v->x[i] /= most;
+        sum += v->x[i] * v->x[i];
+    }
+    for (size_t i = 0; i < n; i++)
+        v->x[i] /= sqrt(sum);
+    luaL_setmetatable(L, vector_type);
+    return 1;
+}
+
+static int vector_length(lua_State *L)
+{
+    const struct vector *v = luaL_checkudata(L, 1, vector_type);
+    lua_pushinteger(L, (lua_Integer)v->n);
+    return 1;
+}
+
+static int cosine(lua_State *L)
+{
+    const struct vector *a = luaL_checkudata(L, 1, vector_type), *b = luaL_checkudata(L, 2, vector_type);
+    double sum = 0;
+    luaL_argcheck(L, a->n == b->n, 2, "vectors of two lengths");
+    sandbox_charge(L, a->n / 4);
+    for (size_t i = 0; i < a->n; i++)
+        sum += a->x[i] * b->x[i];
+    lua_pushnumber(L, fmin(1, fmax(-1, sum)));
+    return 1;
+}
+
 int numbers_open(lua_State *L)
 {
+    luaL_newmetatable(L, vector_type);
+    lua_pushcfunction(L, vector_length);
+    lua_setfield(L, -2, "__len");
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
+    lua_pop(L, 1);
     luaL_newmetatable(L, generator_type);
     lua_pushcfunction(L, draw);
     lua_setfield(L, -2, "__call");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
-    static const luaL_Reg functions[] = {{"random", new_generator}, {"permute", permute}, {0}};
+    static const luaL_Reg functions[] = {{"random", new_generator}, {"permute", permute},
+                                         {"vector", new_vector}, {"cosine", cosine}, {0}};
     luaL_newlib(L, functions);
     sandbox_freeze(L, "canvass.numbers");
     return 1;

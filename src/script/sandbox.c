@@ -98,6 +98,11 @@ static void hook(lua_State *L, lua_Debug *ar)
     }
 }
 
+bool script_is_idle(lua_State *L)
+{
+    return script_of(L)->depth == 0;
+}
+
 void sandbox_check_clock(lua_State *L)
 {
     struct script *s = script_of(L);

@@ -47,6 +47,7 @@ struct script {
 
 int64_t sandbox_cpu_us(void);            /* of this thread */
 /* Counts work done in C against the call's budget; raises once it is used up. */
+bool script_is_idle(lua_State *L); /* C reads what the script returned: none of its calls runs, and no budget holds */
 void sandbox_charge(lua_State *L, size_t steps);
 void sandbox_check_clock(lua_State *L);  /* the slow half of sandbox_charge, for steps_left below 0 */
 int sandbox_raise_doom(lua_State *L);    /* raises the reason why the state is doomed */

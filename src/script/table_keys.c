@@ -39,6 +39,7 @@ static const struct row rows[] = {
     {NULL, "price_per_second", KIND_NUMBER, AT(spec.price_per_second), 0, 1e6},
     {NULL, "price_per_token", KIND_NUMBER, AT(spec.price_per_token), 0, 1e6},
     {NULL, "warm", KIND_WARM, AT(spec.warm), 0, 0},
+    {NULL, "reserved", KIND_FLAG, AT(spec.reserved), 0, 0},
     {NULL, "group", KIND_NAME_OR_FALSE, AT(group), 0, 0},
     {NULL, "paused", KIND_REASON, AT(spec.paused), 0, 0},
     {NULL, "serves", KIND_SERVES, AT(spec.serves), 0, 0},

@@ -77,6 +77,12 @@ static bool write_spec(struct buf *json, const struct job_spec *job, struct err 
         text_add_json(json, str_from(job->question_list));
     else
         buf_adds(json, "null");
+    if (job->derived_of) {
+        add_member(json, "derived");
+        buf_adds(json, "{\"of\":");
+        text_add_json(json, str_from(job->derived_of));
+        buf_addf(json, ",\"kind\":\"%s\"}", job->derived_kind);
+    }
     buf_addc(json, '}');
     return !json->full || err_set(err, ERR_CONFIG,
                                   "the job's description is longer than %d MiB (%s): make its parameters "

@@ -100,7 +100,8 @@ def test_job_keys():
     keys = source("job_*.c")
     known = (keys_read(function(keys, "read_script")) | keys_read(function(keys, "job_read_rest")) |
              keys_read(function(keys, "read_on_missing")) | keys_read(function(keys, "job_read_parameters")) |
-             keys_read(function(keys, "keep_score")))
+             keys_read(function(keys, "keep_score")) | {"derived"})
+    assert keys_read(function(keys, "read_derived")) == {"derived", "of", "kind"}
     assert len(known) >= 12
     assert first_column(DOC["Job scripts"], "key") == known
 

@@ -17,6 +17,7 @@ FILES = {"job.lua", "regions.lua", "questions.lua", "fleet.lua"}
 SIZES = {
     "bias-detection": (64, 600),
     "dataset": (6000, 600),
+    "grading": (96, 600),
     "openai-compatible": (48, 600),
     "policies": (54, 600),
 }
@@ -91,6 +92,18 @@ def test_bias_detection_on_the_slow_day(canvass, fleet):
     stats = simulated.stats()
     assert summary["executions"]["succeeded"] == summary["posts"] == stats["posts"] == 64
     assert stats["redirects"] > 8
+
+
+def test_grading(canvass, fleet):
+    """The judge finds what no phrase does: one region evades one question."""
+    simulated = fleet(EXAMPLES / "grading" / "fleet.lua", 600)
+    succeed(canvass, EXAMPLES / "grading" / "job.lua", simulated.table)
+    graded = canvass("grade", "last", "--by", "judge", "--regions", simulated.table, "--json", "--progress", "none")
+    assert graded.status == 0 and graded.json["posts"] == graded.json["executions"]["planned"] < 60, graded
+    report = canvass("report", "grading-1", "--json").json
+    found = {(f["question_id"], *f["regions"]) for f in report["findings"] if f["kind"] == "grade"}
+    assert ("tiananmen", "asia") in found and all(question in ("tiananmen", None) for question, *_ in found), found
+    assert not any(f["kind"] == "refusal" for f in report["findings"]) and report["grades"]["without"] == 0
 
 
 # ---- policies ----

@@ -52,6 +52,7 @@ int main(int argc, char **argv)
         return cmocka_run_group_tests(named, NULL, NULL);
     const struct CMUnitTest all[] = {
         SUITE("test_statistics"), SUITE("test_answers"), SUITE("test_comparison"),
+        SUITE("test_grading"),
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

@@ -462,6 +462,51 @@ static void a_list_is_like_a_table(void **state)
     job_file_free(job);
 }
 
+static void a_list_is_mapped(void **state)
+{
+    struct folder *f = *state;
+    struct script_limits limits = SCRIPT_LIMITS_DEFAULT;
+    limits.call_us = 100000;
+    folder_write(f, "q.jsonl", "{\"id\":\"a\",\"text\":\"A\"}\n\n{\"id\":\"b\",\"text\":\"B\"}\n");
+    expect_questions(f,
+                     "local all = canvass.jsonl 'q.jsonl'\n"
+                     "local calls = 0\n"
+                     "local made = all:map(function(row, n) calls = calls + 1\n"
+                     "    return { id = row.id .. n, prompt = row.text .. '?', n = n } end)\n"
+                     "assert(#made == 2 and calls == 0 and made[2].id == 'b2' and made[3] == nil and calls == 1)\n"
+                     "assert(made[1] ~= made[1] and tostring(made) == 'q.jsonl (2 rows)' and rawequal(all[1], all[1]))\n"
+                     "for n, row in ipairs(made) do assert(row.n == n) end\n"
+                     "assert(coroutine.wrap(function() return made[1].id end)() == 'a1')\n"
+                     "assert(not pcall(all.map, all) and not pcall(all.map, {}, print) and not pcall(all.map, all, 5))\n"
+                     "all[2].text = 'changed'\n"
+                     "return { questions = made:map(function(row) row.prompt = row.prompt .. '!'; return row end) }",
+                     "a1=A?!=={\"n\":1};b2=changed?!=={\"n\":2};");
+    static const struct {
+        const char *body, *words[4];
+    } wrong[] = {
+        {"return 5", {"the question is a number", "q.jsonl:1", NULL}},
+        {"return n == 1 and row or { id = 'b' }", {"has no prompt", "q.jsonl:1, prompt", NULL}},
+        {"return { id = row.id, prompt = n == 1 and 'x' or '' }", {"the prompt is empty", "q.jsonl:3, prompt", NULL}},
+        {"return row.nothing.x", {"job.lua:1", "nil value", NULL}},
+        {"while true do end", {"of CPU time", "job.lua:1", NULL}},
+        {"while true do pcall(function() while true do end end) end", {"of CPU time", NULL}},
+        {"local t = {} while true do t[#t + 1] = {} end", {"job.lua:1", NULL}},
+        {"return all:map(f)[n]", {"overflow", NULL}},
+        {"coroutine.yield()", {"job.lua:1", NULL}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        char script[512];
+        struct err err = {0};
+        snprintf(script, sizeof(script), "local all = canvass.jsonl 'q.jsonl'; local f; f = function(row, n) %s end\n"
+                 "return { questions = all:map(f) }", wrong[i].body);
+        folder_write(f, "job.lua", script);
+        assert_null(folder_load(f, "job.lua", (struct job_file_options){.limits = &limits}, &err));
+        for (const char *const *word = wrong[i].words; *word; word++)
+            if (!strstr(err.text, *word))
+                fail_msg("%s: %s", wrong[i].body, err.text);
+    }
+}
+
 /* 100,000 questions of 300 bytes are more than half of what a script may use up, as Lua values. */
 static void large_files_cost_the_script_nothing(void **state)
 {
@@ -483,6 +528,13 @@ static void large_files_cost_the_script_nothing(void **state)
     assert_int_equal(s->question_count, COUNT);
     assert_string_equal(s->questions[COUNT - 1].id, "q99999");
     assert_string_equal(s->questions[COUNT - 1].metadata, "{\"kind\":\"k4\"}");
+    job_file_free(job);
+    folder_write(f, "job.lua", "return { questions = canvass.jsonl('q.jsonl'):map(function(row, n)\n"
+                               "    return { id = row.id, prompt = row.prompt .. row.kind, n = n } end) }");
+    job = load_good_with(f, "job.lua", (struct job_file_options){.limits = &limits});
+    s = job_file_spec(job);
+    assert_int_equal(s->question_count, COUNT);
+    assert_string_equal(s->questions[COUNT - 1].metadata, "{\"n\":100000}");
     job_file_free(job);
 }
 
@@ -748,6 +800,7 @@ int main(void)
         TEST(bad_settings),
         TEST(csv_files),
         TEST(jsonl_and_json_files),
+        TEST(a_list_is_mapped),
         TEST(a_list_is_like_a_table),
         TEST(large_files_cost_the_script_nothing),
         TEST(the_script_speaks),

@@ -104,6 +104,27 @@ static void the_cells_are_what_was_chosen(void **state)
     region_table_unref(t);
 }
 
+static void what_is_reserved_is_asked_by_name(void **state)
+{
+    (void)state;
+    static const struct wish all = {{0}, {0}}, named = {{"mistral-7b"}, {0}};
+    struct region_table *t = tables_upstream();
+    for (size_t i = 0; i < t->endpoint_count; i++)
+        t->endpoints[i].reserved = strcmp(t->endpoints[i].model, "mistral-7b") == 0;
+    struct job_spec *jobs[] = {job_of(&all), job_of(&named)};
+    for (int i = 0; i < 2; i++) {
+        struct err err;
+        struct plan *plan = plan_make(jobs[i], t, &err);
+        assert_non_null(plan);
+        assert_int_equal(plan->endpoint_count, i ? 2 : 6);
+        for (uint32_t e = 0; e < plan->endpoint_count; e++)
+            assert_int_equal(plan_endpoint(plan, e)->reserved, i);
+        plan_free(plan);
+        job_spec_free(jobs[i]);
+    }
+    region_table_unref(t);
+}
+
 static void numbers_and_cells_are_two_names_of_one_thing(void **state)
 {
     (void)state;
@@ -160,6 +181,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cells_are_what_was_chosen),
+        cmocka_unit_test(what_is_reserved_is_asked_by_name),
         cmocka_unit_test(numbers_and_cells_are_two_names_of_one_thing),
         cmocka_unit_test(too_little_and_too_much_are_refused),
     };

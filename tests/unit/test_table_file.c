@@ -188,7 +188,7 @@ static const struct bad {
      "ceiling below"},
     {ENDPOINT("slots = 2, adaptive = { floor = 3 }"), M ".adaptive", "leaves out slots, which is 2",
      "floor may not be above"},
-    {ENDPOINT("adapter = 'modl'"), M ".adapter", "unknown adapter \"modl\"", "anthropic, http, modal, openai, runpod"},
+    {ENDPOINT("adapter = 'modl'"), M ".adapter", "unknown adapter \"modl\"", "anthropic, embeddings, http, modal, openai, runpod"},
     {ENDPOINT("adapter = '../../etc/passwd'"), M ".adapter", "not a name", "letters"},
     {"return { defaults = { adapter = 'nope' }, regions = { us = { models = { m = { " URL " } } } } }",
      "defaults.adapter", "unknown adapter \"nope\"", "beside the table"},

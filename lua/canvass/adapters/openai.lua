@@ -30,28 +30,6 @@ end
 
 openai.prepare = openai.request
 
-local exhausted = {
-    insufficient_quota = true, billing_hard_limit_reached = true, billing_not_active = true, access_terminated = true,
-}
-local overloaded = { server_error = true, overloaded_error = true, internal_error = true, service_unavailable = true }
-
--- What the error names as its kind, where the HTTP status does not say enough.
-local function failure(body, status)
-    local err = object(body.error)
-    local words = adapter.error_text(body)
-    local kind, code = text(err.type) or "", text(err.code) or ""
-    if exhausted[kind] or exhausted[code] then
-        return { error = words or code, class = "quota_exhausted" }
-    end
-    if status >= 300 then return nil end
-    words = words or "the endpoint reports an error and gives no reason"
-    local inner = count(err.code) or count(err.status)
-    if inner and inner >= 400 then return adapter.status_error(words, inner) end
-    if code == "rate_limit_exceeded" or kind == "rate_limit_error" then return adapter.status_error(words, 429) end
-    if overloaded[kind] or overloaded[code] then return adapter.status_error(words, 500) end
-    return adapter.bad(words)
-end
-
 -- A list of parts: the text ones together are the answer. nil when there is none among them.
 local function join(parts)
     local found = {}
@@ -88,14 +66,14 @@ function openai.answer(response)
     local body = response.json
     if type(body) ~= "table" then return nil end
     if response.status >= 300 or type(body.error) == "table" or type(body.error) == "string" then
-        return failure(body, response.status)
+        return adapter.failure(body, response.status)
     end
     local choice = object(body.choices)[1]
     if type(choice) ~= "table" then
         if response.status ~= 202 then return adapter.bad("the answer has no choices") end
         return nil
     end
-    if type(choice.error) == "table" then return failure(choice, response.status) end
+    if type(choice.error) == "table" then return adapter.failure(choice, response.status) end
 
     local message = object(choice.message)
     local answer = text_of(message) or text(choice.text)
@@ -109,10 +87,6 @@ function openai.answer(response)
     }
 end
 
-function openai.health(response)
-    local body = response.json
-    if response.status >= 300 then return nil end
-    return { status = text(object(body).status), models = adapter.listed_models(body) }
-end
+openai.health = adapter.listed_health
 
 return openai

@@ -9,6 +9,7 @@ local special = require "canvass.analysis.special"
 local compare = {}
 
 local binary = { refusal = true, answer = true, missing = true, language = true }
+local alike = { similarity = true, meaning = true } -- by distances of pairs
 
 -- ---- strata ----
 
@@ -103,7 +104,7 @@ function compare.p(kind, strata, regions, random, draws)
             return p, p and "McNemar's exact test" or why
         end
     end
-    if kind == "similarity" then
+    if alike[kind] then
         local used = {}
         for _, stratum in ipairs(strata) do
             if compare.repeats(stratum) then
@@ -279,7 +280,7 @@ function compare.explain(c, source)
     c.named, inside = name_regions(c, present, random)
     -- One region was picked out of all: the interval holds for each that could have been.
     local level = 1 - settings.alpha / math.max(1, #present > 2 and #present or 1)
-    if c.kind == "similarity" then
+    if alike[c.kind] then
         c.effect, c.low, c.high = effect_of_texts(c, inside, special.normal_quantile(1 - (1 - level) / 2))
         return
     end

@@ -6,7 +6,8 @@ local tests = require "canvass.analysis.tests"
 
 local effects = {}
 
-local KINDS = { "refusal", "answer", "missing", "language", "length", "score" }
+local KINDS = { "refusal", "answer", "missing", "language", "length", "score", "grade" }
+local SHARES = { refusal = true, answer = true, missing = true, language = true }
 
 local function means(stratum, region)
     local inside, n_inside, outside, n_outside = 0, 0, 0, 0
@@ -52,7 +53,7 @@ local function one(kind, strata, region)
     local mean = tests.clustered_mean(list, clusters, level)
     if mean then
         return { effect = mean.mean, low = mean.low, high = mean.high, questions = #list }
-    elseif #list == 1 and only and kind ~= "length" and kind ~= "score" then
+    elseif #list == 1 and only and SHARES[kind] then
         local low, high = tests.newcombe(only[1], only[2], only[3], only[4], level)
         return { effect = list[1], low = low, high = high, questions = 1 }
     end

@@ -5,9 +5,9 @@ return {
     power = 0.8,           -- for "would have shown a difference of"
     relevant = {           -- an effect must be so large to be a finding, however small its p
         refusal = 0.1, answer = 0.1, missing = 0.1, language = 0.1, -- difference of shares
-        similarity = 0.02, -- alike within a region less alike between regions
+        similarity = 0.02, meaning = 0.02, -- alike within a region less alike between regions
         length = 0.2,      -- share of the length elsewhere
-        score = 0,         -- what a scorer counts in is its own
+        score = 0, grade = 0, -- what a scorer or a rubric counts in is its own
     },
     same_answer = 0.5,     -- two answers agree from this share of common words on
     agreement = 0.8,       -- "the same" is said from this agreement on

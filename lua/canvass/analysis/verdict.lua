@@ -37,6 +37,9 @@ function verdict.finding(c, a)
     if c.kind == "similarity" then
         words = ("answers of %s are less alike between %s than within one (by %s of their words)"):format(where,
             places[a.by].many, percent(c.effect))
+    elseif c.kind == "meaning" then
+        words = ("answers of %s are less alike in meaning between %s than within one (by %.2g of the cosine)"):format(
+            where, places[a.by].many, c.effect)
     else
         local high = c.high_region and a.region_order[c.high_region] or where
         local low = c.low_region and "in " .. a.region_order[c.low_region] or "elsewhere"
@@ -44,8 +47,8 @@ function verdict.finding(c, a)
         if c.kind == "length" then
             words = ("answers in %s are %s %s than %s"):format(high, percent(math.abs(c.effect)),
                 c.effect > 0 and "longer" or "shorter", low)
-        elseif c.kind == "score" then
-            words = ("scores are %.3g %s in %s than %s"):format(math.abs(c.effect),
+        elseif c.kind == "score" or c.kind == "grade" then
+            words = ("%ss are %.3g %s in %s than %s"):format(c.kind, math.abs(c.effect),
                 c.effect > 0 and "higher" or "lower", high, low)
         else
             words = ("%s %s often in %s than %s (%s points)"):format(verbs[c.kind], more, high, low,
@@ -137,7 +140,8 @@ function verdict.words(a, findings, power)
             "or questions, corrected for %d comparisons. %s.", place.one, n, n == 1 and "" or "s", join(kinds),
             #a.comparisons, agree)
     elseif #a.region_order < 2 then
-        return say(nil, "Cannot tell: the answers come from one %s only.", place.one)
+        return say(nil, "Cannot tell: the answers come from one %s only.%s", place.one, a.about and
+            (" They are about the answers of %s: see canvass report %s."):format(a.about, a.about) or "")
     elseif not agreement.between then
         return say(nil, "Cannot tell: %s.", agree)
     elseif lost > settings.missing or #findings > 0 then
@@ -157,14 +161,39 @@ function verdict.words(a, findings, power)
         place.one, agree, percent(power.detectable))
 end
 
+-- What a job of canvass grade or canvass embed came to.
+function verdict.derived(job, a)
+    local grades = job == a.derived.grade
+    local text = ("%s by %s (%s) of %d of %d answers"):format(grades and "Grades" or "Embeddings", job.model_id,
+        job.job_id, job.answers - job.without, job.answers)
+    if job.unread > 0 then
+        text = text .. ("; no %s can be read in %d %s"):format(grades and "grade" or "embedding", job.unread,
+            job.unread == 1 and "reply" or "replies")
+    end
+    if job.similarity_between then
+        text = text .. ("; mean cosine %.3g between %s"):format(job.similarity_between, places[a.by].many)
+    end
+    if job.similarity_within then
+        text = text .. (", %.3g within a %s"):format(job.similarity_within, places[a.by].one)
+    end
+    return text .. "."
+end
+
 function verdict.method(a)
+    local grades, embeddings = a.derived.grade, a.derived.embed
     local text = ("%d comparisons: for each question and model with repeats, and for each model over its questions: " ..
         "refusals, expected answers, likeness (Jaccard, words), length, language, missing cells and the job's " ..
-            "scores. Exact " ..
+            "scores%s. Exact " ..
         "and permutation tests (up to %d draws, seed %d) that exchange answers within a question only; Holm over " ..
         "all of them at %g. A finding also has an interval without 0 and an effect of a relevant size. Missing " ..
-        "cells are not filled in. Refusals are found by phrases; likeness is that of words, not of meaning."):format(
-        #a.comparisons, settings.draws, a.seed, settings.alpha)
+        "cells are not filled in. Refusals are found by phrases; likeness is that of words%s."):format(
+        #a.comparisons, (grades and ", the grades of " .. grades.job_id or "") ..
+        (embeddings and ", likeness in meaning (cosine) by " .. embeddings.job_id or ""),
+        settings.draws, a.seed, settings.alpha, embeddings and "; that of meaning is what a model takes for it" or
+        ", not of meaning")
+    if #a.unused > 0 then
+        text = text .. (" What is said of single jobs is not compared: %s."):format(join(a.unused))
+    end
     if a.unresolved > 0 then
         text = text .. (" %d comparisons would have taken more draws than were made to be told from chance: a " ..
             "finding may be missing."):format(a.unresolved)

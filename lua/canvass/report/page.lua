@@ -57,14 +57,20 @@ end
 -- ---- the parts of the page ----
 
 local function of_regions(r, out)
-    put(out, '<h2 id="success">What came back</h2><table><tr><th>%s<th>answered<th><th>succeeded</tr>', r.by)
+    put(out, '<h2 id="success">What came back</h2><table><tr><th>%s<th>answered<th><th>succeeded%s</tr>', r.by,
+        r.grades and "<th>mean grade" or "")
     for _, region in ipairs(r.regions) do
         local s = r.success[region]
         put(out, '<tr><th>%s<td><span class="bar"><i style="width:%.1f%%"></i></span><td class="n">%d/%d' ..
-            '<td class="n">%d/%d</tr>', html(region), s.planned > 0 and 100 * s.answered / s.planned or 0, s.answered,
-            s.planned, s.succeeded, s.planned)
+            '<td class="n">%d/%d%s</tr>', html(region), s.planned > 0 and 100 * s.answered / s.planned or 0, s.answered,
+            s.planned, s.succeeded, s.planned, r.grades and '<td class="n">' .. number(s.mean_grade) or "")
     end
     put(out, '</table><p class="soft">Answered: neither refused, empty nor filtered. Succeeded: there is a reply.</p>')
+    for _, job in ipairs { r.grades or false, r.embeddings or false } do
+        if job then
+            put(out, "<p class=soft>%s</p>", html(job.text))
+        end
+    end
 end
 
 local function findings(r, out)
@@ -146,21 +152,18 @@ local function matrices(r, out)
     put(out, "</div>")
 end
 
-local function heat(r, out)
-    if #r.similarity == 0 then
-        return
-    end
+-- One table for each model: how alike the answers of two regions are.
+local function heat(r, list, words, out)
     local of = {}
-    for _, pair in ipairs(r.similarity) do
+    for _, pair in ipairs(list) do
         local model = of[pair.model_id] or {}
         of[pair.model_id] = model
         model[pair.regions[1] .. "\0" .. pair.regions[2]] = pair
         model[pair.regions[2] .. "\0" .. pair.regions[1]] = pair
     end
-    put(out, '<h2 id="likeness">How alike the answers are</h2><p class=soft>Share of common words (Jaccard), mean ' ..
-        'over pairs of ' ..
+    put(out, '<p class=soft>%s, mean over pairs of ' ..
         "answers to the same question; on the diagonal, answers of the same %s to the same question: the noise of " ..
-        "asking twice.</p><div class=many>", r.by)
+        "asking twice.</p><div class=many>", words, r.by)
     for _, model in ipairs(r.models) do
         if of[model] then
             put(out, '<div><h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
@@ -173,7 +176,7 @@ local function heat(r, out)
                 for _, b in ipairs(r.regions) do
                     local pair = of[model][a .. "\0" .. b]
                     put(out, pair and '<td class="h" style="--v:%.3f" title="%d pairs">%.2f' or '<td class="N">?',
-                        pair and pair.similarity, pair and pair.pairs, pair and pair.similarity)
+                        pair and math.max(0, pair.similarity), pair and pair.pairs, pair and pair.similarity)
                 end
                 put(out, "</tr>")
             end
@@ -183,11 +186,22 @@ local function heat(r, out)
     put(out, "</div>")
 end
 
+local function likeness(r, out)
+    if #r.similarity > 0 then
+        put(out, '<h2 id="likeness">How alike the answers are</h2>')
+        heat(r, r.similarity, "Share of common words (Jaccard)", out)
+    end
+    if r.embeddings and #r.embeddings.similarity > 0 then
+        put(out, '<h2 id="meaning">How alike in meaning</h2>')
+        heat(r, r.embeddings.similarity, "Cosine of embeddings", out)
+    end
+end
+
 local kinds = {
     { "refusal", "Refusals, share of answers", true }, { "answer", "Expected answers, share", true },
     { "missing", "Missing, share of what was asked", true }, { "language", "In another language, share of answers",
         true }, { "length", "Length, against the others", true },
-    { "score", "The job's own score", false }, { "grade", "The judge's grade", false },
+    { "score", "The job's own score", false }, { "grade", "Grades", false },
 }
 
 local function effects(r, out)
@@ -388,7 +402,7 @@ function page.render(r, spans, shown, prompts, record)
     effects(r, out)
     contaminants(r, out)
     matrices(r, out)
-    heat(r, out)
+    likeness(r, out)
     answers(r, shown, prompts, out)
     course(r, spans, out)
     reproduce(r, record, out)

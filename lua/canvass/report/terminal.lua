@@ -113,9 +113,11 @@ function terminal.render(r, columns_wide)
     end
     for _, region in ipairs(r.regions) do
         local s = r.success[region]
-        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question"):format(text.plain(region, label),
-            s.succeeded,
-            s.planned, s.answered)
+        out[#out + 1] = ("  %s  %d/%d succeeded, %d answered the question%s"):format(text.plain(region, label),
+            s.succeeded, s.planned, s.answered, s.mean_grade and ", mean grade " .. number(s.mean_grade) or "")
+    end
+    for _, job in ipairs { r.grades or false, r.embeddings or false } do
+        out[#out + 1] = job and wrap(text.plain(job.text), width, "  ") or nil
     end
     out[#out + 1] = ""
     findings_of(r, width, out)
