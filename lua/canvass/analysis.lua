@@ -35,7 +35,7 @@ function analysis.new(seed, by)
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
         derived = {}, unused = {}, vectors = {}, alike_in_meaning = {},
-        meaning = { within = 0, n_within = 0, between = 0, n_between = 0 },
+        meaning = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
         max_tokens = {},
         contaminants = contaminants.new(), not_computed = {}, left_out = 0, repeats = 0,
     }, { __index = methods })
@@ -141,11 +141,19 @@ local function kept(store, list)
     return store[key]
 end
 
-local function stratum_of(question)
-    return { groups = {}, values = {}, about = question }
+
+local function of(index, name)
+    index[name] = index[name] or {}
+    return index[name]
 end
 
-local function put(stratum, region, value)
+-- Strata are made when there is something to put into them: most questions have no use for most kinds.
+local function put(strata, kind, question, region, value)
+    local stratum = strata[kind]
+    if not stratum then
+        stratum = { groups = {}, values = {}, about = question }
+        strata[kind] = stratum
+    end
     local n = #stratum.groups + 1
     stratum.groups[n], stratum.values[n] = region, value
     stratum.varied = stratum.varied or value ~= stratum.values[1]
@@ -175,48 +183,41 @@ function methods:chosen(items)
 end
 
 -- The stratum of all pairs' distances. They are added up in sum, within regions and between them, and in of_models by
--- model and pair of regions; each(a, b, alike) is told, too.
-local function likeness_of(texts, question, of_model, sum, measure, each)
-    local groups, distances = {}, {}
+-- model and pair of regions. measure(a, b) says how alike two are, and whether they count as the same.
+local function likeness_of(texts, question, of_model, sum, measure)
+    local groups, distances, at = {}, {}, 0
     for i = 1, #texts do
         local a, group = texts[i], texts[i].region
         groups[i] = group
         for k = i + 1, #texts do
             local b = texts[k]
-            local alike = measure(a, b)
-            distances[#distances + 1] = 1 - alike
+            local alike, same = measure(a, b)
+            at = at + 1
+            distances[at] = 1 - alike
             local pair = alike_of(of_model, group, b.region)
             pair.sum, pair.n = pair.sum + alike, pair.n + 1
+            same = same and 1 or 0
             if group == b.region then
-                sum.within, sum.n_within = sum.within + alike, sum.n_within + 1
+                sum.within, sum.n_within, sum.same_within = sum.within + alike, sum.n_within + 1, sum.same_within + same
             else
-                sum.between, sum.n_between = sum.between + alike, sum.n_between + 1
-            end
-            if each then
-                each(a, b, alike)
+                sum.between, sum.n_between, sum.same = sum.between + alike, sum.n_between + 1, sum.same + same
             end
         end
     end
     return { groups = groups, distances = distances, about = question, varied = true }
 end
 
-local function of(index, name)
-    index[name] = index[name] or {}
-    return index[name]
-end
+local jaccard, same_answer = text.jaccard, settings.same_answer
 
 local function in_words(a, b)
-    return text.jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
+    local alike = jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
+    return alike, alike >= same_answer or (a.correct ~= nil and a.correct == b.correct)
 end
 
 function methods:words_of(items, question, model_id)
     local sum, texts, left_out = self.likeness, self:chosen(items)
     self.left_out = self.left_out + left_out
-    return likeness_of(texts, question, of(self.alike, model_id), sum, in_words, function(a, b, alike)
-        local same = (alike >= settings.same_answer or (a.correct ~= nil and a.correct == b.correct)) and 1 or 0
-        local where = a.region == b.region and "same_within" or "same"
-        sum[where] = sum[where] + same
-    end)
+    return likeness_of(texts, question, of(self.alike, model_id), sum, in_words)
 end
 
 local function in_meaning(a, b)
@@ -254,17 +255,15 @@ function methods:end_question()
 end
 
 function methods:end_model(question, model_id, model)
-    local strata = { refusal = stratum_of(question), answer = stratum_of(question), length = stratum_of(question),
-                     missing = stratum_of(question), language = stratum_of(question),
-                     score = stratum_of(question), grade = stratum_of(question) }
+    local strata, pooled_of = {}, of(self.pooled, model_id)
     local answers, sizes, spoken, most = {}, {}, {}, nil
     for _, item in ipairs(model.items) do
         local what = item.what
         if what ~= "not_asked" then
             local lost = what == "failed" or what == "malformed" or what == "filtered"
-            put(strata.missing, item.region, lost and 1 or 0)
+            put(strata, "missing", question, item.region, lost and 1 or 0)
             if not lost then
-                put(strata.refusal, item.region, what == "refusal" and 1 or 0)
+                put(strata, "refusal", question, item.region, what == "refusal" and 1 or 0)
             end
         end
         if item.text then
@@ -285,19 +284,19 @@ function methods:end_model(question, model_id, model)
             cell.texts = (cell.texts or 0) + 1
             if item.correct ~= nil then
                 cell.correct = (cell.correct or 0) + (item.correct and 1 or 0)
-                put(strata.answer, item.region, item.correct and 1 or 0)
+                put(strata, "answer", question, item.region, item.correct and 1 or 0)
             end
-            put(strata.length, item.region, #item.words)
+            put(strata, "length", question, item.region, #item.words)
             answers[#answers + 1] = item
         end
         if item.score then
             local cell = model.cells[item.region]
-            put(strata.score, item.region, item.score)
+            put(strata, "score", question, item.region, item.score)
             cell.score, cell.scored = (cell.score or 0) + item.score, (cell.scored or 0) + 1
         end
         if item.grade then
             local cell, success = model.cells[item.region], self.success[self.region_order[item.region]]
-            put(strata.grade, item.region, item.grade)
+            put(strata, "grade", question, item.region, item.grade)
             cell.grade, cell.graded = (cell.grade or 0) + item.grade, (cell.graded or 0) + 1
             success.grade, success.graded = (success.grade or 0) + item.grade, (success.graded or 0) + 1
         end
@@ -306,33 +305,35 @@ function methods:end_model(question, model_id, model)
     end
     for _, item in ipairs(answers) do
         if item.language then
-            put(strata.language, item.region, item.language ~= most and 1 or 0)
+            put(strata, "language", question, item.region, item.language ~= most and 1 or 0)
         end
     end
     strata.similarity = self:words_of(answers, question, model_id)
-    strata.meaning = self:meaning_of(answers, question, model_id)
+    strata.meaning = self.derived.embed and self:meaning_of(answers, question, model_id)
     for _, kind in ipairs(kinds) do
-        local stratum = strata[kind]
-        stratum.groups = kept(self.lists, stratum.groups)
-        if stratum.values and not stratum.varied then
-            stratum.values = kept(self.lists, stratum.values)
+        if strata[kind] then
+            self:end_stratum(kind, strata[kind], question, model_id, answers, of(pooled_of, kind))
         end
-        local pooled = self.pooled[model_id .. "\0" .. kind] or {}
-        self.pooled[model_id .. "\0" .. kind] = pooled
-        if #stratum.groups > 1 then
-            pooled[#pooled + 1] = stratum
-        end
-        -- One answer in each region says nothing of chance; the questions together do.
-        if compare.repeats(stratum) then
-            if stratum.varied then
-                local c = self:compare(kind, question.id, model_id, { stratum })
-                if c and kind == "similarity" and c.p <= settings.described then
-                    c.measures, c.terms = likeness.measures(answers), likeness.terms(answers)
-                end
-            else
-                self:skip "all outcomes are the same"
-            end
-        end
+    end
+end
+
+function methods:end_stratum(kind, stratum, question, model_id, answers, pooled)
+    stratum.groups = kept(self.lists, stratum.groups)
+    if stratum.values and not stratum.varied then
+        stratum.values = kept(self.lists, stratum.values)
+    end
+    if #stratum.groups > 1 then
+        pooled[#pooled + 1] = stratum
+    end
+    if not compare.repeats(stratum) then
+        return -- one answer in each region says nothing of chance; the questions together do
+    elseif not stratum.varied then
+        self:skip "all outcomes are the same"
+        return
+    end
+    local c = self:compare(kind, question.id, model_id, { stratum })
+    if c and kind == "similarity" and c.p <= settings.described then
+        c.measures, c.terms = likeness.measures(answers), likeness.terms(answers)
     end
 end
 
@@ -359,7 +360,7 @@ function methods:finish()
     self:end_question()
     for _, model_id in ipairs(self.model_order) do
         for _, kind in ipairs(kinds) do
-            local strata = self.pooled[model_id .. "\0" .. kind]
+            local strata = of(of(self.pooled, model_id), kind)
             if #strata > 1 or (#strata == 1 and not compare.repeats(strata[1])) then
                 self:compare(kind, nil, model_id, strata)
             end

@@ -266,6 +266,27 @@ static int script_of_text(lua_State *L)
     return 1;
 }
 
+/* text.first(s, { phrases }): the place of the first phrase in the list that s holds, wherever; nil: it holds none. Called
+ * with fifty phrases for each answer, of which mostly none is there. */
+static int first_phrase(lua_State *L)
+{
+    size_t len, wanted;
+    const char *s = luaL_checklstring(L, 1, &len);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    size_t count = lua_rawlen(L, 2);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i);
+        const char *phrase = luaL_checklstring(L, -1, &wanted);
+        sandbox_charge(L, 1 + len / 16);
+        if (memmem(s, len, phrase, wanted)) {
+            lua_pushinteger(L, (lua_Integer)i);
+            return 1;
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
 /* ---- lists of words, and which of them a text has most of ---- */
 
 struct lexicon_word {
@@ -554,6 +575,7 @@ int text_lib_open(lua_State *L)
     lua_setfield(L, -2, "__metatable");
     static const luaL_Reg functions[] = {{"new", new_text}, {"fold", fold_text}, {"words", list_words},
                                          {"pieces", list_pieces}, {"lexicon", new_lexicon}, {"closest", closest},
+                                         {"first", first_phrase},
                                          {"script", script_of_text}, {"jaccard", jaccard}, {"rouge_l", rouge_l},
                                          {"edit", edit}, {"chrf", chrf}, {"plain", plain}, {"csv", csv}, {0}};
     luaL_newlib(L, functions);

@@ -65,7 +65,7 @@ function effects.list(a)
     local list = {}
     for _, kind in ipairs(KINDS) do
         for _, model in ipairs(a.model_order) do
-            local strata = a.pooled[model .. "\0" .. kind] or {}
+            local strata = a.pooled[model] and a.pooled[model][kind] or {}
             for place = 1, #a.region_order > 2 and #a.region_order or #a.region_order - 1 do
                 local e = one(kind, strata, place)
                 if e then

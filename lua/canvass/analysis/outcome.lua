@@ -98,11 +98,12 @@ end
 -- Most texts hold not even the plain beginning of a pattern, which is found much faster; and ASCII holds no phrase that
 -- is not.
 local function prepare(patterns)
-    local all, ascii = {}, {}
+    local all, ascii = { heads = {} }, { heads = {} }
     for _, pattern in ipairs(patterns) do
-        local one = { pattern, pattern:match("^[^%[]+") }
-        all[#all + 1] = one
-        ascii[#ascii + 1] = not pattern:find("[\128-\255]") and one or nil
+        for _, list in ipairs { all, not pattern:find("[\128-\255]") and ascii or nil } do
+            list[#list + 1] = pattern
+            list.heads[#list] = pattern:match("^[^%[]+")
+        end
     end
     return all, ascii
 end
@@ -112,19 +113,22 @@ local patterns, ascii_patterns = prepare(outcome.refusal_patterns)
 -- The phrase by which an answer refuses, or nil.
 function outcome.refusal(answer)
     local opening, ascii = text.fold(answer:sub(1, OPENING_BYTES))
-    local phrase = declined(opening)
+    local phrase = text.first(opening, outcome.starts) and declined(opening)
     if phrase then
         return phrase
     end
-    for _, said in ipairs(ascii and ascii_phrases or phrases) do
-        if opening:find(said[1], 1, true) then
-            return said[1]
-        end
+    local said = ascii and ascii_phrases or phrases
+    local n = text.first(opening, said)
+    if n then
+        return said[n]
     end
-    for _, pattern in ipairs(ascii and ascii_patterns or patterns) do
-        local found = opening:find(pattern[2], 1, true) and opening:match(pattern[1])
-        if found then
-            return found
+    local kept = ascii and ascii_patterns or patterns
+    if text.first(opening, kept.heads) then
+        for _, pattern in ipairs(kept) do
+            local found = opening:match(pattern)
+            if found then
+                return found
+            end
         end
     end
     return nil
