@@ -66,7 +66,7 @@ function plots.effects(list, percent)
     end
     local pad = math.max(high - low, 1e-9) * 0.05
     low, high = low - pad, high + pad
-    local left, right, row = 330, WIDE - 150, 22
+    local left, right, row = 330, WIDE - (percent and 150 or 220), 22 -- then +0.0917 [-0.221, +0.403]
     local function x(value) return left + (value - low) / (high - low) * (right - left) end
     local function number(value)
         return percent and ("%+.0f %%"):format(100 * value) or ("%+.3g"):format(value)
