@@ -19,7 +19,8 @@ silent  = $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 say     = $(if $(silent),,$(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@)))
 OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-PKGS   := lua5.4 libcurl sqlite3 libmicrohttpd libcjson openssl icu-uc
+LINKED := lua5.4 libcurl sqlite3 libmicrohttpd libcjson openssl
+PKGS   := $(LINKED) icu-uc
 ifneq ($(filter-out clean install-deps,$(or $(MAKECMDGOALS),all)),)
 PKG_OK := $(shell pkg-config --exists $(PKGS) cmocka && echo yes)
 $(if $(PKG_OK),,$(error libraries are missing: run scripts/install-deps, or see what `pkg-config --print-errors --exists $(PKGS) cmocka' says))
@@ -36,7 +37,7 @@ OPT.fuzz    := -O1 -g -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,
 OPT    := $(or $(OPT.$(MODE)),$(error unknown MODE=$(MODE): use release, debug, asan, tsan, cover or fuzz))
 
 ALL_CFLAGS := -std=c11 -D_GNU_SOURCE -Isrc -I$(OUT)/gen $(WARN) $(OPT) $(shell pkg-config --cflags $(PKGS)) $(CFLAGS)
-ALL_LIBS   := $(shell pkg-config --libs $(PKGS)) -lev -lpthread -lm $(LDLIBS)
+ALL_LIBS   := $(shell pkg-config --libs $(LINKED)) -lev -lpthread -lm $(LDLIBS)
 
 SRC     := $(sort $(wildcard src/*/*.c))
 LUA     := $(sort $(shell find lua -name '*.lua'))

@@ -5,12 +5,8 @@
  * a text is numbers: its words in order, its set of words, its code points. */
 #include <stdlib.h>
 
-#include <unicode/ubrk.h>
-#include <unicode/unorm2.h>
-#include <unicode/uscript.h>
-#include <unicode/ustring.h>
-
 #include "base/text.h"
+#include "script/icu.h"
 #include "script/sandbox_priv.h"
 #include "script/text_lib.h"
 
@@ -44,16 +40,16 @@ static struct folded fold_unicode(lua_State *L, struct str s)
     UErrorCode code = U_ZERO_ERROR;
     int32_t len, need;
     UChar *raw = scratch(L, s.len + 1, sizeof *raw);
-    u_strFromUTF8WithSub(raw, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
-    const UNormalizer2 *folder = unorm2_getNFKCCasefoldInstance(&code);
+    icu.u_strFromUTF8WithSub(raw, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
+    const UNormalizer2 *folder = icu.unorm2_getNFKCCasefoldInstance(&code);
     if (U_FAILURE(code))
-        luaL_error(L, "Unicode data are missing: %s", u_errorName(code));
+        luaL_error(L, "Unicode data are missing: %s", icu.u_errorName(code));
     struct folded out = {scratch(L, (size_t)len * 2 + 16, sizeof *out.ptr), 0, false};
-    need = unorm2_normalize(folder, raw, len, out.ptr, len * 2 + 16, &code);
+    need = icu.unorm2_normalize(folder, raw, len, out.ptr, len * 2 + 16, &code);
     if (code == U_BUFFER_OVERFLOW_ERROR) {
         code = U_ZERO_ERROR;
         out.ptr = scratch(L, (size_t)need + 1, sizeof *out.ptr);
-        need = unorm2_normalize(folder, raw, len, out.ptr, need + 1, &code);
+        need = icu.unorm2_normalize(folder, raw, len, out.ptr, need + 1, &code);
     }
     out.len = need;
     return out;
@@ -108,10 +104,10 @@ static bool next_unicode(UBreakIterator *breaker, int32_t *start, int32_t *end)
 {
     for (;;) {
         *start = *end;
-        *end = ubrk_next(breaker);
+        *end = icu.ubrk_next(breaker);
         if (*end == UBRK_DONE)
             return false;
-        if (ubrk_getRuleStatus(breaker) >= UBRK_WORD_NUMBER)
+        if (icu.ubrk_getRuleStatus(breaker) >= UBRK_WORD_NUMBER)
             return true;
     }
 }
@@ -131,8 +127,8 @@ static struct cut cut_begin(lua_State *L, int index)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &breaker_key);
     c.breaker = *(UBreakIterator **)luaL_checkudata(L, -1, breaker_type);
     lua_pop(L, 1);
-    ubrk_setText(c.breaker, c.folded.ptr, c.folded.len, &code);
-    c.end = ubrk_first(c.breaker);
+    icu.ubrk_setText(c.breaker, c.folded.ptr, c.folded.len, &code);
+    c.end = icu.ubrk_first(c.breaker);
     return c;
 }
 
@@ -174,7 +170,7 @@ static int new_text(lua_State *L)
     lua_settop(L, 1);
     struct cut c = cut_begin(L, 1);
     uint64_t *found = scratch(L, (size_t)c.folded.len, sizeof *found);
-    size_t words = 0, points = (size_t)u_countChar32(c.folded.ptr, c.folded.len);
+    size_t words = 0, points = (size_t)icu.u_countChar32(c.folded.ptr, c.folded.len);
     while (cut_next(&c))
         found[words++] = hash(c.folded.ptr + c.start, c.end - c.start);
     struct text *t =
@@ -189,7 +185,7 @@ static int new_text(lua_State *L)
         if (i == 0 || t->set[i] != t->set[i - 1])
             t->set[t->distinct++] = t->set[i];
     UErrorCode code = U_ZERO_ERROR;
-    u_strToUTF32WithSub(t->point, (int32_t)points, NULL, c.folded.ptr, c.folded.len, 0xFFFD, NULL, &code);
+    icu.u_strToUTF32WithSub(t->point, (int32_t)points, NULL, c.folded.ptr, c.folded.len, 0xFFFD, NULL, &code);
     luaL_setmetatable(L, text_type);
     return 1;
 }
@@ -200,7 +196,7 @@ static void push_utf8(lua_State *L, const UChar *p, int32_t len)
     int32_t bytes = 0;
     luaL_Buffer b;
     char *out = luaL_buffinitsize(L, &b, (size_t)len * 3 + 1);
-    u_strToUTF8WithSub(out, len * 3 + 1, &bytes, p, len, 0xFFFD, NULL, &code);
+    icu.u_strToUTF8WithSub(out, len * 3 + 1, &bytes, p, len, 0xFFFD, NULL, &code);
     luaL_pushresultsize(&b, (size_t)bytes);
 }
 
@@ -256,13 +252,13 @@ static int script_of_text(lua_State *L)
     for (size_t i = 0; i < t->points && i < LOOKED_AT; i++) {
         UErrorCode code = U_ZERO_ERROR;
         UChar32 c = t->point[i];
-        UScriptCode script = c < 0x80 ? (is_letter((UChar)c) ? USCRIPT_LATIN : USCRIPT_COMMON) : uscript_getScript(c, &code);
+        UScriptCode script = c < 0x80 ? (is_letter((UChar)c) ? USCRIPT_LATIN : USCRIPT_COMMON) : icu.uscript_getScript(c, &code);
         if (U_SUCCESS(code) && script > USCRIPT_INHERITED && ++counts[script] > counts[best])
             best = (unsigned)script;
     }
     if (best == USCRIPT_COMMON)
         return 0;
-    lua_pushstring(L, uscript_getShortName((UScriptCode)best));
+    lua_pushstring(L, icu.uscript_getShortName((UScriptCode)best));
     return 1;
 }
 
@@ -387,14 +383,14 @@ static int list_pieces(lua_State *L)
     sandbox_charge(L, s.len);
     lua_settop(L, 1);
     UChar *wide = scratch(L, s.len + 1, sizeof *wide);
-    u_strFromUTF8WithSub(wide, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
+    icu.u_strFromUTF8WithSub(wide, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &breaker_key);
     UBreakIterator *breaker = *(UBreakIterator **)luaL_checkudata(L, -1, breaker_type);
-    ubrk_setText(breaker, wide, len, &code);
+    icu.ubrk_setText(breaker, wide, len, &code);
     lua_newtable(L);
-    int32_t start = ubrk_first(breaker);
+    int32_t start = icu.ubrk_first(breaker);
     for (lua_Integer n = 1;; n++) {
-        int32_t end = ubrk_next(breaker);
+        int32_t end = icu.ubrk_next(breaker);
         if (end == UBRK_DONE)
             return 1;
         push_utf8(L, wide + start, end - start);
@@ -474,7 +470,7 @@ static size_t ngrams(const struct text *t, size_t n, UChar32 *dense, uint64_t *o
 {
     size_t len = 0, count = 0;
     for (size_t i = 0; i < t->points; i++)
-        if (!u_isUWhiteSpace(t->point[i]))
+        if (!icu.u_isUWhiteSpace(t->point[i]))
             dense[len++] = t->point[i];
     for (; count + n <= len; count++)
         out[count] = hash((const UChar *)(dense + count), (int32_t)(n * 2));
@@ -547,7 +543,7 @@ static int csv(lua_State *L) { return harmless(L, add_csv); }
 static int close_breaker(lua_State *L)
 {
     UBreakIterator **breaker = luaL_checkudata(L, 1, breaker_type);
-    ubrk_close(*breaker);
+    icu.ubrk_close(*breaker);
     *breaker = NULL;
     return 0;
 }
@@ -555,15 +551,18 @@ static int close_breaker(lua_State *L)
 int text_lib_open(lua_State *L)
 {
     UErrorCode code = U_ZERO_ERROR;
+    const char *error = icu_load();
+    if (error)
+        return luaL_error(L, "%s", error);
     luaL_newmetatable(L, breaker_type);
     UBreakIterator **breaker = lua_newuserdatauv(L, sizeof(UBreakIterator *), 0);
     *breaker = NULL;
     lua_pushcfunction(L, close_breaker);
     lua_setfield(L, -3, "__gc");
     luaL_setmetatable(L, breaker_type);
-    *breaker = ubrk_open(UBRK_WORD, "en", NULL, 0, &code);
+    *breaker = icu.ubrk_open(UBRK_WORD, "en", NULL, 0, &code);
     if (U_FAILURE(code))
-        return luaL_error(L, "Unicode data are missing: %s", u_errorName(code));
+        return luaL_error(L, "Unicode data are missing: %s", icu.u_errorName(code));
     lua_rawsetp(L, LUA_REGISTRYINDEX, &breaker_key);
     luaL_newmetatable(L, lexicon_type);
     lua_pushboolean(L, false);
