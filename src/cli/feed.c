@@ -108,7 +108,9 @@ static bool feed_executions(struct feed *f, struct reader *reader, const char *w
     for (int i = 0; i < 2 && f->options->jobs[i]; i++) {
         struct execution_filter filter = {.job_id = f->options->jobs[i], .question_id = question,
                                           .with_prompt = f->options->piece || strcmp(what, "answer") == 0};
-        if (!reader_executions(reader, &filter, add_row, f, &f->err) || !f->ok)
+        bool (*read)(struct reader *, const struct execution_filter *, reader_row *, void *, struct err *) =
+            question ? reader_executions : reader_executions_ahead;
+        if (!read(reader, &filter, add_row, f, &f->err) || !f->ok)
             return false;
     }
     return true;

@@ -84,7 +84,7 @@ bool store_needs_wake(struct store *s);
 bool store_wait(struct store *s, pthread_cond_t *condition, int64_t for_us);
 
 /* A thread that takes no signal: those are the loop's. */
-void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s);
+void store_thread(pthread_t *thread, void *(*run)(void *), void *ctx);
 
 /* control.c */
 void control_poll(struct store *s);                            /* runs request() for what has come */

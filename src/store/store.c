@@ -71,12 +71,12 @@ bool store_wait(struct store *s, pthread_cond_t *condition, int64_t for_us)
     return pthread_cond_timedwait(condition, &s->lock, &at) == 0;
 }
 
-void store_thread(pthread_t *thread, void *(*run)(void *), struct store *s)
+void store_thread(pthread_t *thread, void *(*run)(void *), void *ctx)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(thread, NULL, run, s);
+    int code = pthread_create(thread, NULL, run, ctx);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     assert(code == 0); /* no thread at start-up: as fatal as no memory */
 }

@@ -153,6 +153,10 @@ struct execution_filter {
 };
 bool reader_count(struct reader *r, const struct execution_filter *f, int64_t *out, struct err *err); /* of all pages */
 bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err);
+/* The same, with the rows read by a thread and a connection of their own, some ahead of row(): for many, that keep row()
+ * busy. */
+bool reader_executions_ahead(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx,
+                             struct err *err);
 
 /* ---- checking ---- */
 struct fault {             /* something that cannot be */

@@ -408,6 +408,53 @@ static void an_unknown_job_is_told_with_its_neighbours(void **state)
     fixture_remove(&f);
 }
 
+static bool stop_after_300(void *ctx, int columns, const char *const *names, const struct value *values)
+{
+    (void)columns, (void)names, (void)values;
+    return ++*(int *)ctx < 300;
+}
+
+/* More than the reading thread may have ready: it waits for the caller, or is stopped while it waits. */
+static void rows_that_are_read_ahead_are_the_same(void **state)
+{
+    (void)state;
+    enum { SAMPLES = 64, BYTES = 4 << 20 };
+    struct fixture f;
+    struct small_plan p;
+    struct err err = {0};
+    struct buf plain, ahead;
+    int rows = 0;
+    fixture_folder(&f);
+    fixture_open(&f);
+    small_plan_init(&p, "j", 16, SAMPLES, 6);
+    fixture_accept(&f, &p);
+    struct reader *r = open_reader(f.path);
+    struct execution_filter filter = {.job_id = f.accepted.job_id};
+    buf_init(&plain, BYTES);
+    buf_init(&ahead, BYTES);
+    assert_true(reader_executions(r, &filter, fixture_append_row, &plain, &err));
+    assert_true(reader_executions_ahead(r, &filter, fixture_append_row, &ahead, &err));
+    assert_false(plain.full);
+    assert_string_equal(ahead.ptr, plain.ptr);
+    assert_true(reader_executions_ahead(r, &filter, stop_after_300, &rows, &err));
+    assert_int_equal(rows, 300);
+
+    filter.question_id = "none";
+    if (!reader_executions_ahead(r, &filter, count_row, &rows, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(rows, 300);
+    char aside[sizeof f.path + 8];
+    snprintf(aside, sizeof aside, "%s.aside", f.path);
+    assert_int_equal(rename(f.path, aside), 0);
+    assert_false(reader_executions_ahead(r, &filter, count_row, &rows, &err));
+    assert_mentions(err.text, f.path);
+    assert_int_equal(rename(aside, f.path), 0);
+    buf_done(&plain);
+    buf_done(&ahead);
+    reader_close(r);
+    fixture_remove(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -415,6 +462,7 @@ int main(void)
         cmocka_unit_test(binding_stopping_and_time),
         cmocka_unit_test(summaries_and_filters_agree_with_a_count_by_hand),
         cmocka_unit_test(an_unknown_job_is_told_with_its_neighbours),
+        cmocka_unit_test(rows_that_are_read_ahead_are_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
