@@ -30,7 +30,7 @@ local kinds = { "refusal", "answer", "similarity", "length", "missing", "languag
 
 function analysis.new(seed, by)
     return setmetatable({
-        seed = seed, by = by or "region", jobs = {}, lists = {}, course = course.new(), alike = {},
+        seed = seed, by = by or "region", jobs = {}, lists = {}, constant = {}, course = course.new(), alike = {},
             source = resample.source(seed), job = {}, questions = {}, question_order = {},
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
@@ -87,38 +87,45 @@ function methods:placed(row)
     return row
 end
 
+function methods:cell_of(row, model, region)
+    local cell = { question_id = row.question_id, model_id = row.model_id, region = row.region, tally = "" }
+    model.cells[region] = cell
+    self.cells[#self.cells + 1] = cell
+    return cell
+end
+
 function methods:execution(row)
     if row.question_id ~= self.current then
         self:end_question()
         self.current, self.by_model = row.question_id, {}
     end
-    local region = place(self.regions, self.region_order, row.region)
-    place(self.models, self.model_order, row.model_id)
-    local model = self.by_model[row.model_id] or { cells = {}, items = {} }
-    self.by_model[row.model_id] = model
-    local cell = model.cells[region]
-    if not cell then
-        cell = { question_id = row.question_id, model_id = row.model_id, region = row.region, tally = "" }
-        model.cells[region] = cell
-        self.cells[#self.cells + 1] = cell
+    local region = self.regions[row.region] or place(self.regions, self.region_order, row.region)
+    local model = self.by_model[row.model_id]
+    if not model then
+        place(self.models, self.model_order, row.model_id)
+        model = { cells = {}, items = {} }
+        self.by_model[row.model_id] = model
     end
+    local cell = model.cells[region] or self:cell_of(row, model, region)
     local what, phrase = outcome.classify(row, self.max_tokens[row.job_id])
     cell.tally = outcome.add(cell.tally, what)
     cell.phrase = cell.phrase or phrase
-    local success = self.success[row.region] or { planned = 0, succeeded = 0, answered = 0 }
-    self.success[row.region] = success
+    local success = self.success[row.region]
+    if not success then
+        success = { planned = 0, succeeded = 0, answered = 0 }
+        self.success[row.region] = success
+    end
+    local answered = what == "answer" or what == "truncated"
     success.planned = success.planned + 1
     success.succeeded = success.succeeded + (row.status == "succeeded" and 1 or 0)
-    success.answered = success.answered + ((what == "answer" or what == "truncated") and 1 or 0)
-    local item = { region = region, what = what, score = row.score, grade = row.grade, vector = row.vector }
-    self:count_derived(row)
-    if what == "answer" or what == "truncated" then
-        item.text = row.answer
+    success.answered = success.answered + (answered and 1 or 0)
+    model.items[#model.items + 1] = { region = region, what = what, text = answered and row.answer or nil,
+                                      score = row.score, grade = row.grade, vector = row.vector }
+    if next(self.derived) then
+        self:count_derived(row)
     end
-    model.items[#model.items + 1] = item
     self.contaminants:execution(row, what)
     self.course:execution(row, what)
-    return what
 end
 
 -- How many answers have a grade, and an embedding.
@@ -134,37 +141,61 @@ end
 
 -- ---- the end of a question ----
 
--- Lists that are as good as constants: most questions have the same regions, and nothing lost or refused.
-local function kept(store, list)
-    local key = table.concat(list, " ")
-    store[key] = store[key] or list
-    return store[key]
-end
-
-
 local function of(index, name)
-    index[name] = index[name] or {}
-    return index[name]
-end
-
--- Strata are made when there is something to put into them: most questions have no use for most kinds.
-local function put(strata, kind, question, region, value)
-    local stratum = strata[kind]
-    if not stratum then
-        stratum = { groups = {}, values = {}, about = question }
-        strata[kind] = stratum
+    local there = index[name]
+    if not there then
+        there = {}
+        index[name] = there
     end
-    local n = #stratum.groups + 1
-    stratum.groups[n], stratum.values[n] = region, value
-    stratum.varied = stratum.varied or value ~= stratum.values[1]
+    return there
 end
 
--- The sum for a pair of regions, over the questions of a model.
-local function alike_of(of_model, a, b)
-    local key = a <= b and a << 16 | b or b << 16 | a
-    local sum = of_model[key] or { sum = 0, n = 0, a = math.min(a, b), b = math.max(a, b) }
-    of_model[key] = sum
-    return sum
+-- The regions of items: one list for all that have the same.
+function methods:groups_of(items)
+    local groups = {}
+    for i = 1, #items do
+        groups[i] = items[i].region
+    end
+    local key = table.concat(groups, " ")
+    self.lists[key] = self.lists[key] or groups
+    return self.lists[key]
+end
+
+-- What value says of each item; nil without any. Most questions have nothing lost or refused: where all are the same
+-- there is one stratum for all questions.
+function methods:stratum(items, groups, value)
+    local values, varied = {}, false
+    for i = 1, #items do
+        values[i] = value(items[i])
+        varied = varied or values[i] ~= values[1]
+    end
+    if varied or #items == 0 then
+        return varied and { groups = groups, values = values, varied = true } or nil
+    end
+    local same = of(of(self.constant, values[1]), groups)
+    if not same.groups then
+        same.groups, same.values, same.varied = groups, values, false
+    end
+    return same
+end
+
+-- The sums for pairs of regions, over the questions of a model: for each two of groups, in the order of its pairs.
+local function sums_of(of_model, groups)
+    local list = of_model.lists[groups]
+    if list then
+        return list
+    end
+    list = {}
+    for i = 1, #groups do
+        for k = i + 1, #groups do
+            local a, b = math.min(groups[i], groups[k]), math.max(groups[i], groups[k])
+            local key = a << 16 | b
+            of_model.sums[key] = of_model.sums[key] or { sum = 0, n = 0, a = a, b = b }
+            list[#list + 1] = of_model.sums[key]
+        end
+    end
+    of_model.lists[groups] = list
+    return list
 end
 
 -- Of a region not more than there is time for, and how many that leaves out.
@@ -182,42 +213,47 @@ function methods:chosen(items)
     return texts, left_out
 end
 
--- The stratum of all pairs' distances. They are added up in sum, within regions and between them, and in of_models by
+-- The stratum of all pairs' distances. They are added up in sum, within regions and between them, and in alike by
 -- model and pair of regions. measure(a, b) says how alike two are, and whether they count as the same.
-local function likeness_of(texts, question, of_model, sum, measure)
-    local groups, distances, at = {}, {}, 0
+function methods:likeness_of(texts, alike, sum, measure)
+    local groups, distances, at = self:groups_of(texts), {}, 0
+    local sums = sums_of(alike, groups)
     for i = 1, #texts do
-        local a, group = texts[i], texts[i].region
-        groups[i] = group
+        local a, group = texts[i], groups[i]
         for k = i + 1, #texts do
-            local b = texts[k]
-            local alike, same = measure(a, b)
+            local share, same = measure(a, texts[k])
             at = at + 1
-            distances[at] = 1 - alike
-            local pair = alike_of(of_model, group, b.region)
-            pair.sum, pair.n = pair.sum + alike, pair.n + 1
+            distances[at] = 1 - share
+            local pair = sums[at]
+            pair.sum, pair.n = pair.sum + share, pair.n + 1
             same = same and 1 or 0
-            if group == b.region then
-                sum.within, sum.n_within, sum.same_within = sum.within + alike, sum.n_within + 1, sum.same_within + same
+            if group == groups[k] then
+                sum.within, sum.n_within = sum.within + share, sum.n_within + 1
+                sum.same_within = sum.same_within + same
             else
-                sum.between, sum.n_between, sum.same = sum.between + alike, sum.n_between + 1, sum.same + same
+                sum.between, sum.n_between, sum.same = sum.between + share, sum.n_between + 1, sum.same + same
             end
         end
     end
-    return { groups = groups, distances = distances, about = question, varied = true }
+    return { groups = groups, distances = distances, varied = true }
 end
 
 local jaccard, same_answer = text.jaccard, settings.same_answer
 
 local function in_words(a, b)
-    local alike = jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
-    return alike, alike >= same_answer or (a.correct ~= nil and a.correct == b.correct)
+    local share = jaccard(a.words, b.words) or (a.text == b.text and 1 or 0)
+    return share, share >= same_answer or (a.correct ~= nil and a.correct == b.correct)
 end
 
-function methods:words_of(items, question, model_id)
+local function alike_of(index, model_id)
+    index[model_id] = index[model_id] or { sums = {}, lists = {} }
+    return index[model_id]
+end
+
+function methods:words_of(items, model_id)
     local sum, texts, left_out = self.likeness, self:chosen(items)
     self.left_out = self.left_out + left_out
-    return likeness_of(texts, question, of(self.alike, model_id), sum, in_words)
+    return self:likeness_of(texts, alike_of(self.alike, model_id), sum, in_words)
 end
 
 local function in_meaning(a, b)
@@ -225,7 +261,7 @@ local function in_meaning(a, b)
 end
 
 -- The same of the answers that have an embedding. One model's all have the same length.
-function methods:meaning_of(items, question, model_id)
+function methods:meaning_of(items, model_id)
     local with, length = {}, nil
     for _, item in ipairs(items) do
         local vector = self.vectors[item.vector]
@@ -237,7 +273,7 @@ function methods:meaning_of(items, question, model_id)
             self.derived.embed.unread = self.derived.embed.unread + 1
         end
     end
-    return likeness_of(self:chosen(with), question, of(self.alike_in_meaning, model_id), self.meaning, in_meaning)
+    return self:likeness_of(self:chosen(with), alike_of(self.alike_in_meaning, model_id), self.meaning, in_meaning)
 end
 
 function methods:end_question()
@@ -254,76 +290,115 @@ function methods:end_question()
     self.current, self.vectors = nil, {}
 end
 
-function methods:end_model(question, model_id, model)
-    local strata, pooled_of = {}, of(self.pooled, model_id)
-    local answers, sizes, spoken, most = {}, {}, {}, nil
-    for _, item in ipairs(model.items) do
-        local what = item.what
-        if what ~= "not_asked" then
-            local lost = what == "failed" or what == "malformed" or what == "filtered"
-            put(strata, "missing", question, item.region, lost and 1 or 0)
-            if not lost then
-                put(strata, "refusal", question, item.region, what == "refusal" and 1 or 0)
-            end
+-- What is to be known of a text.
+function methods:read(item, question, cell)
+    local why
+    item.words = text.new(item.text)
+    item.language = language.of(item.words)
+    cell.language = cell.language or item.language
+    cell.words, cell.texts = (cell.words or 0) + #item.words, (cell.texts or 0) + 1
+    if question.expected ~= nil then
+        item.correct, why = outcome.correct(item.text, question.expected)
+        if why then
+            self:skip(question.id .. ": " .. why)
         end
-        if item.text then
-            item.words = text.new(item.text:sub(1, 1 << 20))
-            local why
-            item.correct, why = outcome.correct(item.text, question.expected)
-            if why then
-                self:skip(question.id .. ": " .. why)
-            end
-            local cell = model.cells[item.region]
-            item.language = language.of(item.words)
-            cell.language = cell.language or item.language
-            if item.language then
-                spoken[item.language] = (spoken[item.language] or 0) + 1
-                most = most and spoken[most] >= spoken[item.language] and most or item.language
-            end
-            cell.words = (cell.words or 0) + #item.words
-            cell.texts = (cell.texts or 0) + 1
-            if item.correct ~= nil then
-                cell.correct = (cell.correct or 0) + (item.correct and 1 or 0)
-                put(strata, "answer", question, item.region, item.correct and 1 or 0)
-            end
-            put(strata, "length", question, item.region, #item.words)
-            answers[#answers + 1] = item
-        end
-        if item.score then
-            local cell = model.cells[item.region]
-            put(strata, "score", question, item.region, item.score)
-            cell.score, cell.scored = (cell.score or 0) + item.score, (cell.scored or 0) + 1
-        end
-        if item.grade then
-            local cell, success = model.cells[item.region], self.success[self.region_order[item.region]]
-            put(strata, "grade", question, item.region, item.grade)
-            cell.grade, cell.graded = (cell.grade or 0) + item.grade, (cell.graded or 0) + 1
-            success.grade, success.graded = (success.grade or 0) + item.grade, (success.graded or 0) + 1
-        end
-        sizes[item.region] = (sizes[item.region] or 0) + 1
-        self.repeats = math.max(self.repeats, sizes[item.region])
-    end
-    for _, item in ipairs(answers) do
-        if item.language then
-            put(strata, "language", question, item.region, item.language ~= most and 1 or 0)
-        end
-    end
-    strata.similarity = self:words_of(answers, question, model_id)
-    strata.meaning = self.derived.embed and self:meaning_of(answers, question, model_id)
-    for _, kind in ipairs(kinds) do
-        if strata[kind] then
-            self:end_stratum(kind, strata[kind], question, model_id, answers, of(pooled_of, kind))
+        if item.correct ~= nil then
+            cell.correct = (cell.correct or 0) + (item.correct and 1 or 0)
         end
     end
 end
 
-function methods:end_stratum(kind, stratum, question, model_id, answers, pooled)
-    stratum.groups = kept(self.lists, stratum.groups)
-    if stratum.values and not stratum.varied then
-        stratum.values = kept(self.lists, stratum.values)
+-- A score or a grade, in the sums of its cell.
+local function add_mark(cell, mark, count, value)
+    cell[mark], cell[count] = (cell[mark] or 0) + value, (cell[count] or 0) + 1
+end
+
+local is_lost = { failed = true, malformed = true, filtered = true }
+local value = {
+    missing = function(item) return is_lost[item.what] and 1 or 0 end,
+    refusal = function(item) return item.what == "refusal" and 1 or 0 end,
+    answer = function(item) return item.correct and 1 or 0 end,
+    length = function(item) return #item.words end,
+    score = function(item) return item.score end,
+    grade = function(item) return item.grade end,
+}
+
+local function with(items, field)
+    local list = {}
+    for _, item in ipairs(items) do
+        list[#list + 1] = item[field] ~= nil and item or nil
     end
+    return list
+end
+
+-- The language that most are in.
+local function usual_language(items)
+    local spoken, most = {}, nil
+    for _, item in ipairs(items) do
+        local name = item.language
+        spoken[name] = (spoken[name] or 0) + 1
+        most = most and spoken[most] >= spoken[name] and most or name
+    end
+    return most
+end
+
+function methods:end_model(question, model_id, model)
+    local asked, came, answers, sizes, strata = {}, {}, {}, {}, {}
+    for _, item in ipairs(model.items) do
+        local cell = model.cells[item.region]
+        asked[#asked + 1] = item.what ~= "not_asked" and item or nil
+        if item.what ~= "not_asked" and not is_lost[item.what] then
+            came[#came + 1] = item
+        end
+        if item.text then
+            self:read(item, question, cell)
+            answers[#answers + 1] = item
+        end
+        if item.score then
+            add_mark(cell, "score", "scored", item.score)
+        end
+        if item.grade then
+            add_mark(cell, "grade", "graded", item.grade)
+            add_mark(self.success[self.region_order[item.region]], "grade", "graded", item.grade)
+        end
+        sizes[item.region] = (sizes[item.region] or 0) + 1
+        self.repeats = math.max(self.repeats, sizes[item.region])
+    end
+    -- Those that came are some of those asked, the answers some of these: as many are the same.
+    local of_asked = self:groups_of(asked)
+    local of_came = #came == #asked and of_asked or self:groups_of(came)
+    local of_answers = #answers == #came and of_came or self:groups_of(answers)
+    strata.missing = self:stratum(asked, of_asked, value.missing)
+    strata.refusal = self:stratum(came, of_came, value.refusal)
+    strata.length = self:stratum(answers, of_answers, value.length)
+    local spoken = with(answers, "language")
+    local usual = usual_language(spoken)
+    strata.language = self:stratum(spoken, #spoken == #answers and of_answers or self:groups_of(spoken),
+        function(item) return item.language ~= usual and 1 or 0 end)
+    for kind, field in pairs { answer = "correct", score = "score", grade = "grade" } do
+        local items = with(kind == "answer" and answers or model.items, field)
+        strata[kind] = #items > 0 and self:stratum(items, self:groups_of(items), value[kind]) or nil
+    end
+    strata.similarity = self:words_of(answers, model_id)
+    strata.meaning = self.derived.embed and self:meaning_of(answers, model_id)
+    for _, kind in ipairs(kinds) do
+        if strata[kind] then
+            self:end_stratum(kind, strata[kind], question, model_id, answers)
+        end
+    end
+end
+
+function methods:pooled_of(model_id, kind)
+    local of_model = of(self.pooled, model_id)
+    of_model[kind] = of_model[kind] or { strata = {}, about = {} }
+    return of_model[kind]
+end
+
+function methods:end_stratum(kind, stratum, question, model_id, answers)
     if #stratum.groups > 1 then
-        pooled[#pooled + 1] = stratum
+        local pooled = self:pooled_of(model_id, kind)
+        local n = #pooled.strata + 1
+        pooled.strata[n], pooled.about[n] = stratum, question
     end
     if not compare.repeats(stratum) then
         return -- one answer in each region says nothing of chance; the questions together do
@@ -331,7 +406,7 @@ function methods:end_stratum(kind, stratum, question, model_id, answers, pooled)
         self:skip "all outcomes are the same"
         return
     end
-    local c = self:compare(kind, question.id, model_id, { stratum })
+    local c = self:compare(kind, question.id, model_id, { stratum }, { question })
     if c and kind == "similarity" and c.p <= settings.described then
         c.measures, c.terms = likeness.measures(answers), likeness.terms(answers)
     end
@@ -341,15 +416,16 @@ function methods:skip(why)
     self.not_computed[why] = (self.not_computed[why] or 0) + 1
 end
 
-function methods:compare(kind, question_id, model_id, strata)
+-- strata, and the questions that they are about
+function methods:compare(kind, question_id, model_id, strata, about)
     local name = kind .. "/" .. model_id .. "/" .. (question_id or "")
     local p, how = compare.p(kind, strata, #self.region_order, self.source(name))
     if not p then
         self:skip(how)
         return nil
     end
-    local c = { kind = kind, question_id = question_id, model_id = model_id, strata = strata, name = name, p = p,
-                test = how, regions = #self.region_order }
+    local c = { kind = kind, question_id = question_id, model_id = model_id, strata = strata, about = about,
+                name = name, p = p, test = how, regions = #self.region_order }
     self.comparisons[#self.comparisons + 1] = c
     return c
 end
@@ -360,9 +436,10 @@ function methods:finish()
     self:end_question()
     for _, model_id in ipairs(self.model_order) do
         for _, kind in ipairs(kinds) do
-            local strata = of(of(self.pooled, model_id), kind)
+            local pooled = self:pooled_of(model_id, kind)
+            local strata = pooled.strata
             if #strata > 1 or (#strata == 1 and not compare.repeats(strata[1])) then
-                self:compare(kind, nil, model_id, strata)
+                self:compare(kind, nil, model_id, strata, pooled.about)
             end
         end
     end
@@ -399,7 +476,7 @@ function methods:alike_list(alike)
     local list = json.array {}
     for _, model_id in ipairs(self.model_order) do
         local pairs_of = {}
-        for _, pair in pairs(alike[model_id] or {}) do
+        for _, pair in pairs(alike_of(alike, model_id).sums) do
             pairs_of[#pairs_of + 1] = pair
         end
         table.sort(pairs_of, function(x, y) return x.a < y.a or x.a == y.a and x.b < y.b end)

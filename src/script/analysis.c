@@ -53,7 +53,7 @@ struct analysis *analysis_new(const struct analysis_options *o, struct err *err)
 {
     struct analysis *a = mem_zalloc(sizeof *a);
     a->script = script_new(&(struct script_options){
-        .limits = o->limits, .folder = o->folder, .folder_first = o->folder != NULL});
+        .limits = o->limits, .folder = o->folder, .folder_first = o->folder != NULL, .trusted = !o->folder});
     lua_State *L = script_state(a->script);
     lua_pushcfunction(L, make);
     lua_pushlightuserdata(L, (void *)(uintptr_t)o);
@@ -98,6 +98,8 @@ static int add(lua_State *L)
     lua_pushstring(L, row->what);
     lua_createtable(L, 0, row->count);
     for (int i = 0; i < row->count; i++) {
+        if (row->values[i].type == ANALYSIS_NULL)
+            continue;
         push_value(L, &row->values[i]);
         lua_setfield(L, -2, row->values[i].name);
     }

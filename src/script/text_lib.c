@@ -10,16 +10,17 @@
 #include "script/sandbox_priv.h"
 #include "script/text_lib.h"
 
-enum { TEXT_BYTES = 1 << 20, POINTS_MAX = 4000, NGRAM = 6, WORDS_MAX = 4000, LISTS_MAX = 64 };
+enum { TEXT_BYTES = 1 << 20, POINTS_MAX = 4000, NGRAM = 6, WORDS_MAX = 4000, PIECES_MAX = 1200, LISTS_MAX = 64 };
 
 static const char text_type[] = "canvass.text", breaker_type[] = "canvass.breaker",
-                  lexicon_type[] = "canvass.lexicon";
+                  lexicon_type[] = "canvass.lexicon", phrases_type[] = "canvass.phrases";
 static char breaker_key;
 
 struct text {
-    size_t words, distinct, points;
+    size_t words, distinct;
     uint64_t *sequence, *set;
-    UChar32 *point;
+    UChar *folded;
+    int32_t len;
 };
 
 struct folded {
@@ -28,9 +29,21 @@ struct folded {
     bool ascii;
 };
 
-static void *scratch(lua_State *L, size_t count, size_t size)
+enum scratch { FOR_WIDE, FOR_FOLDED, FOR_WORDS, FOR_POINTS, FOR_OTHER_POINTS, FOR_ROW, FOR_LEFT, FOR_RIGHT, SCRATCHES };
+
+/* Room that the next call with the same `use` takes again: made for each text, it would be most of the garbage. */
+static void *scratch(lua_State *L, enum scratch use, size_t count, size_t size)
 {
-    return lua_newuserdatauv(L, count * size + 1, 0);
+    static const char keys[SCRATCHES];
+    size_t bytes = (count + 1) * size;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &keys[use]);
+    void *room = lua_touserdata(L, -1);
+    if (!room || lua_rawlen(L, -1) < bytes) {
+        room = lua_newuserdatauv(L, bytes + bytes / 2, 0);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &keys[use]);
+    }
+    lua_pop(L, 1);
+    return room;
 }
 
 /* ---- folding ---- */
@@ -39,35 +52,36 @@ static struct folded fold_unicode(lua_State *L, struct str s)
 {
     UErrorCode code = U_ZERO_ERROR;
     int32_t len, need;
-    UChar *raw = scratch(L, s.len + 1, sizeof *raw);
+    UChar *raw = scratch(L, FOR_WIDE, s.len + 1, sizeof *raw);
     icu.u_strFromUTF8WithSub(raw, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
     const UNormalizer2 *folder = icu.unorm2_getNFKCCasefoldInstance(&code);
     if (U_FAILURE(code))
         luaL_error(L, "Unicode data are missing: %s", icu.u_errorName(code));
-    struct folded out = {scratch(L, (size_t)len * 2 + 16, sizeof *out.ptr), 0, false};
+    struct folded out = {scratch(L, FOR_FOLDED, (size_t)len * 2 + 16, sizeof *out.ptr), 0, false};
     need = icu.unorm2_normalize(folder, raw, len, out.ptr, len * 2 + 16, &code);
     if (code == U_BUFFER_OVERFLOW_ERROR) {
         code = U_ZERO_ERROR;
-        out.ptr = scratch(L, (size_t)need + 1, sizeof *out.ptr);
+        out.ptr = scratch(L, FOR_FOLDED, (size_t)need + 1, sizeof *out.ptr);
         need = icu.unorm2_normalize(folder, raw, len, out.ptr, need + 1, &code);
     }
     out.len = need;
     return out;
 }
 
-/* The text at index; what is made lies in userdata that are left on the stack. */
-static struct folded fold(lua_State *L, int index)
+/* The text at index, of it not more than most bytes; until the next is folded. */
+static struct folded fold(lua_State *L, int index, size_t most)
 {
     struct str s;
     s.ptr = luaL_checklstring(L, index, &s.len);
+    s.len = s.len < most ? s.len : most;
     luaL_argcheck(L, s.len <= TEXT_BYTES, index, "the text is longer than 1 MiB");
     sandbox_charge(L, s.len);
-    bool ascii = true;
+    unsigned char all = 0;
     for (size_t i = 0; i < s.len; i++)
-        ascii = ascii && (unsigned char)s.ptr[i] < 0x80;
-    if (!ascii)
+        all |= (unsigned char)s.ptr[i];
+    if (all >= 0x80)
         return fold_unicode(L, s);
-    struct folded out = {scratch(L, s.len + 1, sizeof *out.ptr), (int32_t)s.len, true};
+    struct folded out = {scratch(L, FOR_FOLDED, s.len, sizeof *out.ptr), (int32_t)s.len, true};
     for (size_t i = 0; i < s.len; i++)
         out.ptr[i] = (UChar)(s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? s.ptr[i] + 32 : s.ptr[i]);
     return out;
@@ -77,6 +91,7 @@ static struct folded fold(lua_State *L, int index)
 
 static bool is_letter(UChar c) { return c >= 'a' && c <= 'z'; }
 static bool is_digit(UChar c) { return c >= '0' && c <= '9'; }
+static bool is_of_word(UChar c) { return is_letter(c) || is_digit(c) || c == '_'; }
 
 /* The rules of TR 29 for folded ASCII: what joins two letters, and what joins two digits. */
 static bool joins(UChar before, UChar c, UChar after)
@@ -90,10 +105,10 @@ static bool next_ascii(const struct folded *f, int32_t *start, int32_t *end)
 {
     const UChar *p = f->ptr;
     int32_t i = *end;
-    while (i < f->len && !is_letter(p[i]) && !is_digit(p[i]) && p[i] != '_')
+    while (i < f->len && !is_of_word(p[i]))
         i++;
     *start = i;
-    while (i < f->len && (is_letter(p[i]) || is_digit(p[i]) || p[i] == '_' ||
+    while (i < f->len && (is_of_word(p[i]) ||
                           (i > *start && i + 1 < f->len && joins(p[i - 1], p[i], p[i + 1]))))
         i++;
     *end = i;
@@ -118,9 +133,9 @@ struct cut {
     int32_t start, end;
 };
 
-static struct cut cut_begin(lua_State *L, int index)
+static struct cut cut_begin(lua_State *L, int index, size_t most)
 {
-    struct cut c = {.folded = fold(L, index)};
+    struct cut c = {.folded = fold(L, index, most)};
     if (c.folded.ascii)
         return c;
     UErrorCode code = U_ZERO_ERROR;
@@ -158,34 +173,39 @@ static uint64_t hash(const UChar *p, int32_t len)
     return h;
 }
 
-static int by_value(const void *a, const void *b)
+/* Shell 1959, with the gaps of Ciura 2001: most texts are short, and qsort compares through a pointer. */
+static void sort_numbers(uint64_t *p, size_t n)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+    static const size_t gaps[] = {79445, 30967, 11890, 4605, 1750, 701, 301, 132, 57, 23, 10, 4, 1};
+    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+        for (size_t i = gaps[g]; i < n; i++) {
+            uint64_t x = p[i];
+            size_t k = i;
+            for (; k >= gaps[g] && p[k - gaps[g]] > x; k -= gaps[g])
+                p[k] = p[k - gaps[g]];
+            p[k] = x;
+        }
 }
 
-/* text.new(string) */
+/* text.new(string): what comes after the first MiB is left out */
 static int new_text(lua_State *L)
 {
     lua_settop(L, 1);
-    struct cut c = cut_begin(L, 1);
-    uint64_t *found = scratch(L, (size_t)c.folded.len, sizeof *found);
-    size_t words = 0, points = (size_t)icu.u_countChar32(c.folded.ptr, c.folded.len);
+    struct cut c = cut_begin(L, 1, TEXT_BYTES);
+    size_t words = 0, len = (size_t)c.folded.len;
+    uint64_t *found = scratch(L, FOR_WORDS, len, sizeof *found);
     while (cut_next(&c))
         found[words++] = hash(c.folded.ptr + c.start, c.end - c.start);
-    struct text *t =
-        scratch(L, 1, sizeof *t + 2 * words * sizeof *t->set + points * sizeof *t->point);
-    *t = (struct text){.words = words, .points = points, .sequence = (uint64_t *)(t + 1)};
+    struct text *t = lua_newuserdatauv(L, sizeof *t + 2 * words * sizeof *t->set + len * sizeof *t->folded, 0);
+    *t = (struct text){.words = words, .sequence = (uint64_t *)(t + 1), .len = c.folded.len};
     t->set = t->sequence + words;
-    t->point = (UChar32 *)(t->set + words);
+    t->folded = (UChar *)(t->set + words);
+    memcpy(t->folded, c.folded.ptr, len * sizeof *t->folded);
+    memcpy(t->sequence, found, words * sizeof *found);
+    sort_numbers(found, words);
     for (size_t i = 0; i < words; i++)
-        t->sequence[i] = t->set[i] = found[i];
-    qsort(t->set, words, sizeof *t->set, by_value);
-    for (size_t i = 0; i < words; i++)
-        if (i == 0 || t->set[i] != t->set[i - 1])
-            t->set[t->distinct++] = t->set[i];
-    UErrorCode code = U_ZERO_ERROR;
-    icu.u_strToUTF32WithSub(t->point, (int32_t)points, NULL, c.folded.ptr, c.folded.len, 0xFFFD, NULL, &code);
+        if (i == 0 || found[i] != found[i - 1])
+            t->set[t->distinct++] = found[i];
     luaL_setmetatable(L, text_type);
     return 1;
 }
@@ -200,10 +220,11 @@ static void push_utf8(lua_State *L, const UChar *p, int32_t len)
     luaL_pushresultsize(&b, (size_t)bytes);
 }
 
-/* text.fold(string) -> string with straight apostrophes and single spaces, and whether it is ASCII */
+/* text.fold(string, most) -> string with straight apostrophes and single spaces, and whether it is ASCII. most: of its
+ * bytes; all */
 static int fold_text(lua_State *L)
 {
-    struct folded f = fold(L, 1);
+    struct folded f = fold(L, 1, (size_t)luaL_optinteger(L, 2, LUA_MAXINTEGER));
     int32_t len = 0;
     for (int32_t i = 0; i < f.len; i++) {
         UChar c = f.ptr[i] == 0x2019 ? '\'' : f.ptr[i];
@@ -220,7 +241,7 @@ static int fold_text(lua_State *L)
 static int list_words(lua_State *L)
 {
     lua_settop(L, 1);
-    struct cut c = cut_begin(L, 1);
+    struct cut c = cut_begin(L, 1, SIZE_MAX);
     lua_newtable(L);
     int list = lua_gettop(L);
     for (lua_Integer n = 1; cut_next(&c); n++) {
@@ -243,15 +264,27 @@ static int length(lua_State *L)
     return 1;
 }
 
+/* The code points of the first `most` units of a text. */
+static UChar32 *points_of(lua_State *L, const struct text *t, int32_t most, enum scratch use, size_t *count)
+{
+    UErrorCode code = U_ZERO_ERROR;
+    int32_t len = t->len < most ? t->len : most;
+    UChar32 *points = scratch(L, use, (size_t)len, sizeof *points);
+    icu.u_strToUTF32WithSub(points, len + 1, &len, t->folded, len, 0xFFFD, NULL, &code);
+    *count = (size_t)len;
+    return points;
+}
+
 /* The script that most letters at the beginning are of, by its ISO 15924 code: Latn, Hani ...; nil without letters. */
 static int script_of_text(lua_State *L)
 {
     enum { LOOKED_AT = 200, CODES = USCRIPT_CODE_LIMIT };
-    const struct text *t = text_at(L, 1);
     unsigned counts[CODES] = {0}, best = USCRIPT_COMMON;
-    for (size_t i = 0; i < t->points && i < LOOKED_AT; i++) {
+    size_t count;
+    const UChar32 *point = points_of(L, text_at(L, 1), 2 * LOOKED_AT, FOR_POINTS, &count);
+    for (size_t i = 0; i < count && i < LOOKED_AT; i++) {
         UErrorCode code = U_ZERO_ERROR;
-        UChar32 c = t->point[i];
+        UChar32 c = point[i];
         UScriptCode script = c < 0x80 ? (is_letter((UChar)c) ? USCRIPT_LATIN : USCRIPT_COMMON) : icu.uscript_getScript(c, &code);
         if (U_SUCCESS(code) && script > USCRIPT_INHERITED && ++counts[script] > counts[best])
             best = (unsigned)script;
@@ -262,25 +295,73 @@ static int script_of_text(lua_State *L)
     return 1;
 }
 
-/* text.first(s, { phrases }): the place of the first phrase in the list that s holds, wherever; nil: it holds none. Called
- * with fifty phrases for each answer, of which mostly none is there. */
+/* ---- phrases that a text may hold ---- */
+
+enum { PHRASES_MAX = 1000, PHRASE_HEADS = 1 << 12 };
+
+struct phrase {
+    struct str text; /* of the user value */
+    unsigned next;   /* with the same head; one more than the place, 0: none */
+};
+
+struct phrases {
+    size_t count;
+    uint16_t head[PHRASE_HEADS]; /* by the first two bytes */
+    struct phrase phrase[];
+};
+
+static unsigned head_of(const char *s)
+{
+    return ((unsigned char)s[0] * 37U ^ (unsigned char)s[1]) % PHRASE_HEADS;
+}
+
+/* text.phrases{ strings }: of two bytes or more */
+static int new_phrases(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    size_t count = (size_t)luaL_len(L, 1);
+    luaL_argcheck(L, count <= PHRASES_MAX, 1, "more than 1000 phrases");
+    lua_createtable(L, (int)count, 0); /* 2 */
+    struct phrases *all = lua_newuserdatauv(L, sizeof *all + count * sizeof *all->phrase, 1);
+    memset(all, 0, sizeof *all);
+    for (; all->count < count; all->count++) {
+        struct phrase *p = &all->phrase[all->count];
+        lua_geti(L, 1, (lua_Integer)all->count + 1);
+        p->text.ptr = luaL_checklstring(L, -1, &p->text.len);
+        luaL_argcheck(L, p->text.len >= 2, 1, "a phrase has two bytes or more");
+        lua_rawseti(L, 2, (lua_Integer)all->count + 1);
+    }
+    for (size_t i = count; i > 0; i--) { /* so that each head's chain begins with the first */
+        uint16_t *head = &all->head[head_of(all->phrase[i - 1].text.ptr)];
+        all->phrase[i - 1].next = *head;
+        *head = (uint16_t)i;
+    }
+    luaL_setmetatable(L, phrases_type);
+    lua_pushvalue(L, 2);
+    lua_setiuservalue(L, 3, 1);
+    return 1;
+}
+
+/* text.first(s, phrases): the place of the first phrase in their list that s holds, wherever; nil: it holds none. Called
+ * with some eighty phrases for each answer, of which mostly none is there. */
 static int first_phrase(lua_State *L)
 {
-    size_t len, wanted;
-    const char *s = luaL_checklstring(L, 1, &len);
-    luaL_checktype(L, 2, LUA_TTABLE);
-    size_t count = lua_rawlen(L, 2);
-    for (size_t i = 1; i <= count; i++) {
-        lua_rawgeti(L, 2, (lua_Integer)i);
-        const char *phrase = luaL_checklstring(L, -1, &wanted);
-        sandbox_charge(L, 1 + len / 16);
-        if (memmem(s, len, phrase, wanted)) {
-            lua_pushinteger(L, (lua_Integer)i);
-            return 1;
+    struct str s;
+    s.ptr = luaL_checklstring(L, 1, &s.len);
+    const struct phrases *all = luaL_checkudata(L, 2, phrases_type);
+    size_t found = all->count + 1;
+    sandbox_charge(L, s.len);
+    for (size_t at = 0; at + 1 < s.len; at++)
+        for (size_t i = all->head[head_of(s.ptr + at)]; i && i < found; i = all->phrase[i - 1].next) {
+            struct str p = all->phrase[i - 1].text;
+            if (p.len <= s.len - at && memcmp(s.ptr + at, p.ptr, p.len) == 0)
+                found = i;
         }
-        lua_pop(L, 1);
-    }
-    return 0;
+    if (found > all->count)
+        return 0;
+    lua_pushinteger(L, (lua_Integer)found);
+    return 1;
 }
 
 /* ---- lists of words, and which of them a text has most of ---- */
@@ -290,9 +371,12 @@ struct lexicon_word {
     unsigned list;
 };
 
+enum { LEXICON_BITS = 1 << 13 };
+
 struct lexicon {
     size_t count;
     unsigned lists;
+    bool some[LEXICON_BITS]; /* by the low bits of the hash: is there a word? Most have none. */
     struct lexicon_word word[];
 };
 
@@ -318,15 +402,17 @@ static int new_lexicon(lua_State *L)
     unsigned lists = (unsigned)luaL_len(L, 2);
     luaL_argcheck(L, lists <= LISTS_MAX, 1, "too many lists");
     struct lexicon *x = lua_newuserdatauv(L, sizeof *x + count * sizeof *x->word, 1); /* 3 */
-    *x = (struct lexicon){.lists = lists};
+    memset(x, 0, sizeof *x);
+    x->lists = lists;
     for (unsigned i = 0; i < lists; i++) {
         lua_rawgeti(L, 2, i + 1);
         lua_gettable(L, 1); /* 4 */
         lua_Integer words = luaL_len(L, 4);
         for (lua_Integer k = 1; k <= words && x->count < count; k++) {
             lua_geti(L, 4, k); /* 5 */
-            struct folded f = fold(L, 5);
-            x->word[x->count++] = (struct lexicon_word){hash(f.ptr, f.len), i};
+            struct folded f = fold(L, 5, SIZE_MAX);
+            x->word[x->count] = (struct lexicon_word){hash(f.ptr, f.len), i};
+            x->some[x->word[x->count++].hash % LEXICON_BITS] = true;
             lua_settop(L, 4);
         }
         lua_settop(L, 3);
@@ -347,7 +433,9 @@ static int closest(lua_State *L)
     const struct text *t = text_at(L, 2);
     unsigned counts[LISTS_MAX] = {0}, best = 0, second = 0;
     for (size_t i = 0; i < t->words && i < LOOKED_AT; i++) {
-        size_t low = 0, high = x->count;
+        size_t low = 0, high = x->some[t->sequence[i] % LEXICON_BITS] ? x->count : 0;
+        if (!high)
+            continue;
         while (low < high) {
             size_t middle = (low + high) / 2;
             if (x->word[middle].hash < t->sequence[i])
@@ -382,10 +470,11 @@ static int list_pieces(lua_State *L)
     luaL_argcheck(L, s.len <= TEXT_BYTES, 1, "the text is longer than 1 MiB");
     sandbox_charge(L, s.len);
     lua_settop(L, 1);
-    UChar *wide = scratch(L, s.len + 1, sizeof *wide);
+    UChar *wide = scratch(L, FOR_WIDE, s.len + 1, sizeof *wide);
     icu.u_strFromUTF8WithSub(wide, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &breaker_key);
     UBreakIterator *breaker = *(UBreakIterator **)luaL_checkudata(L, -1, breaker_type);
+    lua_pop(L, 1);
     icu.ubrk_setText(breaker, wide, len, &code);
     lua_newtable(L);
     int32_t start = icu.ubrk_first(breaker);
@@ -394,9 +483,76 @@ static int list_pieces(lua_State *L)
         if (end == UBRK_DONE)
             return 1;
         push_utf8(L, wide + start, end - start);
-        lua_rawseti(L, 4, n);
+        lua_rawseti(L, 2, n);
         start = end;
     }
+}
+
+/* ---- what one says in other words than another ---- */
+
+/* The pieces of the list at index by number, the same for the same text: the table on top has those of so far. */
+static uint16_t *numbers_of(lua_State *L, int index, enum scratch use, uint16_t *known, size_t *count)
+{
+    luaL_checktype(L, index, LUA_TTABLE);
+    *count = lua_rawlen(L, index);
+    luaL_argcheck(L, *count <= PIECES_MAX, index, "more than 1200 pieces");
+    uint16_t *out = scratch(L, use, *count, sizeof *out);
+    int numbers = lua_gettop(L);
+    for (size_t i = 0; i < *count; i++) {
+        lua_rawgeti(L, index, (lua_Integer)i + 1);
+        luaL_checktype(L, -1, LUA_TSTRING);
+        lua_pushvalue(L, -1);
+        bool is_new = lua_rawget(L, numbers) == LUA_TNIL;
+        out[i] = is_new ? ++*known : (uint16_t)lua_tointeger(L, -1);
+        lua_pop(L, 1);
+        if (is_new) {
+            lua_pushinteger(L, out[i]);
+            lua_rawset(L, numbers);
+        }
+        lua_settop(L, numbers);
+    }
+    return out;
+}
+
+/* text.changes(before, after), lists of pieces -> what leads from one to the other, a letter for each step: "=" both go
+ * on, "-" a piece of before, "+" one of after. By the longest common subsequence (the recurrence is in Hirschberg 1975,
+ * Communications of the ACM 18, 341-343). */
+static int changes(lua_State *L)
+{
+    size_t x, y, head = 0, tail = 0, i, k;
+    lua_settop(L, 2);
+    lua_newtable(L);
+    uint16_t known = 0;
+    const uint16_t *a = numbers_of(L, 1, FOR_LEFT, &known, &x), *b = numbers_of(L, 2, FOR_RIGHT, &known, &y);
+    while (head < x && head < y && a[head] == b[head])
+        head++;
+    while (tail < x - head && tail < y - head && a[x - 1 - tail] == b[y - 1 - tail])
+        tail++;
+    size_t end = x - tail, width = y - tail - head + 1;
+    uint16_t *common = scratch(L, FOR_ROW, (end - head + 1) * width, sizeof *common); /* of what follows a[i], b[k] */
+    memset(common, 0, (end - head + 1) * width * sizeof *common);
+    sandbox_charge(L, (end - head) * width);
+    for (i = end - head; i-- > 0;) {
+        uint16_t *row = common + i * width, *below = row + width;
+        for (k = width - 1; k-- > 0;)
+            row[k] = a[head + i] == b[head + k] ? (uint16_t)(below[k + 1] + 1) : below[k] > row[k + 1] ? below[k] : row[k + 1];
+    }
+    luaL_Buffer out;
+    luaL_buffinit(L, &out);
+    for (i = 0; i < head; i++)
+        luaL_addchar(&out, '=');
+    for (i = k = 0; i < end - head || k < width - 1;) {
+        const uint16_t *row = common + i * width;
+        bool removes = i < end - head && (k == width - 1 || row[width + k] >= row[k + 1]);
+        bool same = i < end - head && k < width - 1 && a[head + i] == b[head + k];
+        luaL_addchar(&out, same ? '=' : removes ? '-' : '+');
+        i += same || removes;
+        k += same || !removes;
+    }
+    for (i = 0; i < tail; i++)
+        luaL_addchar(&out, '=');
+    luaL_pushresult(&out);
+    return 1;
 }
 
 /* ---- how alike two are: 0 to 1; nil where it cannot be said ---- */
@@ -426,7 +582,7 @@ static int rouge_l(lua_State *L)
     const struct text *a = text_at(L, 1), *b = text_at(L, 2);
     if (!a->words || !b->words || a->words > WORDS_MAX || b->words > WORDS_MAX)
         return 0;
-    size_t *row = scratch(L, b->words + 1, sizeof *row);
+    size_t *row = scratch(L, FOR_ROW, b->words, sizeof *row);
     memset(row, 0, (b->words + 1) * sizeof *row);
     for (size_t i = 0; i < a->words; i++) {
         size_t diagonal = 0;
@@ -445,52 +601,63 @@ static int rouge_l(lua_State *L)
 static int edit(lua_State *L)
 {
     const struct text *a = text_at(L, 1), *b = text_at(L, 2);
-    size_t longer = a->points > b->points ? a->points : b->points;
+    size_t x, y;
+    const UChar32 *left = points_of(L, a, INT32_MAX, FOR_POINTS, &x), *right = points_of(L, b, INT32_MAX, FOR_OTHER_POINTS, &y);
+    size_t longer = x > y ? x : y;
     if (!longer || longer > POINTS_MAX)
         return 0;
-    size_t *row = scratch(L, b->points + 1, sizeof *row);
-    for (size_t k = 0; k <= b->points; k++)
+    size_t *row = scratch(L, FOR_ROW, y, sizeof *row);
+    for (size_t k = 0; k <= y; k++)
         row[k] = k;
-    for (size_t i = 0; i < a->points; i++) {
+    for (size_t i = 0; i < x; i++) {
         size_t diagonal = row[0]++;
-        sandbox_charge(L, b->points);
-        for (size_t k = 1; k <= b->points; k++) {
-            size_t least = diagonal + (a->point[i] != b->point[k - 1]);
+        sandbox_charge(L, y);
+        for (size_t k = 1; k <= y; k++) {
+            size_t least = diagonal + (left[i] != right[k - 1]);
             diagonal = row[k];
             least = least < row[k] + 1 ? least : row[k] + 1;
             row[k] = least < row[k - 1] + 1 ? least : row[k - 1] + 1;
         }
     }
-    lua_pushnumber(L, 1 - (double)row[b->points] / (double)longer);
+    lua_pushnumber(L, 1 - (double)row[y] / (double)longer);
     return 1;
 }
 
-/* The hashes of all runs of n code points that are not white space, sorted. */
-static size_t ngrams(const struct text *t, size_t n, UChar32 *dense, uint64_t *out)
+/* Leaves the code points that are not white space; how many. */
+static size_t without_space(UChar32 *point, size_t count)
 {
-    size_t len = 0, count = 0;
-    for (size_t i = 0; i < t->points; i++)
-        if (!icu.u_isUWhiteSpace(t->point[i]))
-            dense[len++] = t->point[i];
+    size_t len = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!icu.u_isUWhiteSpace(point[i]))
+            point[len++] = point[i];
+    return len;
+}
+
+/* The hashes of all runs of n code points, sorted; how many. */
+static size_t ngrams(const UChar32 *point, size_t len, size_t n, uint64_t *out)
+{
+    size_t count = 0;
     for (; count + n <= len; count++)
-        out[count] = hash((const UChar *)(dense + count), (int32_t)(n * 2));
-    qsort(out, count, sizeof *out, by_value);
+        out[count] = hash((const UChar *)(point + count), (int32_t)(n * 2));
+    sort_numbers(out, count);
     return count;
 }
 
 /* Popovic 2015, WMT, 392-395: chrF with n up to 6 and beta 1, so that neither text is the reference. */
 static int chrf(lua_State *L)
 {
-    const struct text *a = text_at(L, 1), *b = text_at(L, 2);
-    size_t longer = a->points > b->points ? a->points : b->points, orders = 0;
-    if (longer > POINTS_MAX)
+    size_t a, b, orders = 0;
+    UChar32 *one = points_of(L, text_at(L, 1), INT32_MAX, FOR_POINTS, &a),
+            *other = points_of(L, text_at(L, 2), INT32_MAX, FOR_OTHER_POINTS, &b);
+    if (a > POINTS_MAX || b > POINTS_MAX)
         return 0;
-    UChar32 *dense = scratch(L, longer, sizeof *dense);
-    uint64_t *left = scratch(L, longer, sizeof *left), *right = scratch(L, longer, sizeof *right);
+    a = without_space(one, a);
+    b = without_space(other, b);
+    uint64_t *left = scratch(L, FOR_LEFT, a, sizeof *left), *right = scratch(L, FOR_RIGHT, b, sizeof *right);
     double precision = 0, recall = 0;
     for (size_t n = 1; n <= NGRAM; n++) {
-        sandbox_charge(L, longer * 10);
-        size_t x = ngrams(a, n, dense, left), y = ngrams(b, n, dense, right), both = 0;
+        sandbox_charge(L, (a > b ? a : b) * 10);
+        size_t x = ngrams(one, a, n, left), y = ngrams(other, b, n, right), both = 0;
         if (!x || !y)
             break;
         for (size_t i = 0, k = 0; i < x && k < y;) {
@@ -567,14 +734,17 @@ int text_lib_open(lua_State *L)
     luaL_newmetatable(L, lexicon_type);
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
+    luaL_newmetatable(L, phrases_type);
+    lua_pushboolean(L, false);
+    lua_setfield(L, -2, "__metatable");
     luaL_newmetatable(L, text_type);
     lua_pushcfunction(L, length);
     lua_setfield(L, -2, "__len");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
     static const luaL_Reg functions[] = {{"new", new_text}, {"fold", fold_text}, {"words", list_words},
-                                         {"pieces", list_pieces}, {"lexicon", new_lexicon}, {"closest", closest},
-                                         {"first", first_phrase},
+                                         {"pieces", list_pieces}, {"changes", changes}, {"lexicon", new_lexicon}, {"closest", closest},
+                                         {"phrases", new_phrases}, {"first", first_phrase},
                                          {"script", script_of_text}, {"jaccard", jaccard}, {"rouge_l", rouge_l},
                                          {"edit", edit}, {"chrf", chrf}, {"plain", plain}, {"csv", csv}, {0}};
     luaL_newlib(L, functions);

@@ -175,6 +175,55 @@ function suite.changes_are_told_in_one_piece()
         table.concat(told, "|"))
 end
 
+function suite.changes_are_the_fewest()
+    local function letters(s)
+        local list = {}
+        for letter in s:gmatch "." do
+            list[#list + 1] = letter
+        end
+        return list
+    end
+    for _, case in ipairs { { "abcd", "axcde", "=-+==+" }, { "", "", "" }, { "", "ab", "++" }, { "ab", "", "--" },
+                            { "aab", "ab", "=-=" }, { "abcbdab", "bdcaba", 4 }, { "xaxbxcx", "abc", 3 } } do
+        local steps = text.changes(letters(case[1]), letters(case[2]))
+        local _, kept = steps:gsub("=", "")
+        equal(type(case[3]) == "number" and kept or steps, case[3], case[1] .. " " .. case[2])
+    end
+    equal(text.changes({ "one", "two" }, { "one", "two" }), "==")
+    assert(not pcall(text.changes, { 1 }, {}) and not pcall(text.changes, { {} }, {}))
+    assert(not pcall(text.changes, 1, {}))
+    local long = {}
+    for i = 1, 1200 do
+        long[i] = tostring(i)
+    end
+    equal(text.changes(long, {}), ("-"):rep(1200))
+    long[1201] = "more"
+    assert(not pcall(text.changes, long, {}))
+end
+
+function suite.the_first_phrase_of_the_list_is_found()
+    local phrases = text.phrases { "not here", "the sea", "the", "sea side", "seas", "\0\xff" }
+    equal(text.first("by the sea side", phrases), 2)
+    equal(text.first("by the se", phrases), 3)
+    equal(text.first("overseas", phrases), 5)
+    equal(text.first("a\0\xff", phrases), 6)
+    for _, s in ipairs { "", "t", "th", "sea", "SEA SIDE", "e a" } do
+        equal(text.first(s, phrases), nil, s)
+    end
+    equal(text.first("anything", text.phrases {}), nil)
+    for _, wrong in ipairs { { "a" }, { "" }, { {} }, { true } } do
+        assert(not pcall(text.phrases, wrong))
+    end
+end
+
+function suite.folding_stops_where_it_is_told()
+    equal(text.fold("ABC’S   end", 100), "abc's end")
+    equal(text.fold("ABCDEF", 3), "abc")
+    equal(text.fold("aé", 2), "a\u{FFFD}")
+    equal(select(2, text.fold("abcé", 3)), true)
+    equal(text.fold("", 0), "")
+end
+
 function suite.nothing_in_html_is_markup_or_control()
     local html = require "canvass.report.escape".html
     assert(html "<a href='x'>&\"" == "&lt;a href=&#39;x&#39;&gt;&amp;&quot;")

@@ -38,7 +38,7 @@ local function without(stratum, removed)
         end
     end
     if stratum.values then
-        return { groups = groups, values = list, about = stratum.about }
+        return { groups = groups, values = list }
     end
     local at = 0
     for i = 1, n do
@@ -49,19 +49,27 @@ local function without(stratum, removed)
             end
         end
     end
-    return { groups = groups, distances = list, about = stratum.about }
+    return { groups = groups, distances = list }
 end
 
--- Has a region more than one?
-function compare.repeats(stratum)
+local function has_repeats(groups)
     local seen = {}
-    for _, region in ipairs(stratum.groups) do
+    for _, region in ipairs(groups) do
         if seen[region] then
             return true
         end
         seen[region] = true
     end
     return false
+end
+
+-- Has a region more than one? Kept with the list, for many strata have the same.
+function compare.repeats(stratum)
+    local groups = stratum.groups
+    if groups.repeats == nil then
+        groups.repeats = has_repeats(groups)
+    end
+    return groups.repeats
 end
 
 -- ---- p ----
@@ -199,11 +207,11 @@ local function effect_of_values(c, inside, level, random)
             function() return { resample.redraw(a, random), resample.redraw(b, random) } end, settings.bootstrap, level)
     end
     local list, groups, grouped = {}, {}, false
-    for _, stratum in ipairs(c.strata) do
-        local d = difference(c.kind, sides(stratum, inside))
+    for i, stratum in ipairs(c.strata) do
+        local d, question = difference(c.kind, sides(stratum, inside)), c.about[i]
         if d then
-            list[#list + 1], groups[#groups + 1] = d, stratum.about.group or stratum.about.id
-            grouped = grouped or stratum.about.group ~= nil
+            list[#list + 1], groups[#groups + 1] = d, question.group or question.id
+            grouped = grouped or question.group ~= nil
         end
     end
     if #list < 2 then

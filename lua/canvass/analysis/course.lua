@@ -10,14 +10,19 @@ function course.new()
                           prompt_tokens = 0, completion_tokens = 0 }, { __index = methods })
 end
 
-function methods:execution(row, what)
-    local name = row.region .. "\0" .. row.model_id
-    local e = self.index[name]
+function methods:endpoint(region, model_id)
+    local of_region = self.index[region] or {}
+    self.index[region] = of_region
+    local e = of_region[model_id]
     if not e then
-        e = { region = row.region, model_id = row.model_id, from = {}, to = {}, what = {}, is_cold = {}, cold = {},
-            warm = {} }
-        self.index[name], self.endpoints[#self.endpoints + 1] = e, e
+        e = { region = region, model_id = model_id, from = {}, to = {}, what = {}, is_cold = {}, cold = {}, warm = {} }
+        of_region[model_id], self.endpoints[#self.endpoints + 1] = e, e
     end
+    return e
+end
+
+function methods:execution(row, what)
+    local e, is_cold = self:endpoint(row.region, row.model_id), (row.cold or 0) ~= 0
     self.posts, self.hops = self.posts + (row.posts or 0), self.hops + (row.hops or 0)
     self.prompt_tokens = self.prompt_tokens + (row.prompt_tokens or 0)
     self.completion_tokens = self.completion_tokens + (row.completion_tokens or 0)
@@ -28,14 +33,15 @@ function methods:execution(row, what)
     if row.status == "succeeded" then
         self.answers = self.answers + 1
         if from and to and row.attempts == 1 then
-            local times = (row.cold or 0) ~= 0 and e.cold or e.warm
+            local times = is_cold and e.cold or e.warm
             times[#times + 1] = to - from
         end
     end
     if from and to then
         local n = #e.from + 1
-        e.from[n], e.to[n], e.what[n], e.is_cold[n] = from, to, what, (row.cold or 0) ~= 0
-        self.first, self.last = math.min(self.first or from, from), math.max(self.last or to, to)
+        e.from[n], e.to[n], e.what[n], e.is_cold[n] = from, to, what, is_cold
+        self.first = self.first and self.first <= from and self.first or from
+        self.last = self.last and self.last >= to and self.last or to
     end
 end
 

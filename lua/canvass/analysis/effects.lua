@@ -21,30 +21,41 @@ local function means(stratum, region)
     return inside, n_inside, outside, n_outside
 end
 
--- Where nothing varies, nothing is apart; whether both sides are there is the same for many strata.
-local function both_sides(cache, stratum, region)
-    local known = cache[stratum.groups]
-    if known == nil then
-        local _, n, _, m = means(stratum, region)
-        known = n > 0 and m > 0
-        cache[stratum.groups] = known
+-- The clusters that questions come in, by number.
+local function clusters_of(about)
+    local list, number, count = {}, {}, 0
+    for i, question in ipairs(about) do
+        local name = question.group or question.id
+        if not number[name] then
+            count = count + 1
+            number[name] = count
+        end
+        list[i] = number[name]
     end
-    return known
+    return list
 end
 
-local function one(kind, strata, region)
-    local list, clusters, only, cache = {}, {}, nil, {}
-    for _, stratum in ipairs(strata) do
-        if #strata > 1 and not stratum.varied and both_sides(cache, stratum, region) then
-            list[#list + 1], clusters[#clusters + 1] = 0, stratum.about.group or stratum.about.id
-            goto continue
+local function difference(kind, stratum, region)
+    local x, n, y, m = means(stratum, region)
+    if n == 0 or m == 0 or (kind == "length" and y <= 0) then
+        return false
+    elseif stratum.varied == false then
+        return 0.0, { x, n, y, m } -- exactly, whatever the sums are rounded to
+    end
+    return kind == "length" and (x / n) / (y / m) - 1 or x / n - y / m, { x, n, y, m }
+end
+
+local function one(kind, strata, cluster, region)
+    local list, clusters, only, known = {}, {}, nil, {}
+    for i, stratum in ipairs(strata) do
+        local d = known[stratum] -- there is one of those that are all the same, for many questions
+        if d == nil then
+            d, only = difference(kind, stratum, region)
+            known[stratum] = d
         end
-        local x, n, y, m = means(stratum, region)
-        if n > 0 and m > 0 and (kind ~= "length" or y > 0) then
-            list[#list + 1] = kind == "length" and (x / n) / (y / m) - 1 or x / n - y / m
-            clusters[#clusters + 1], only = stratum.about.group or stratum.about.id, { x, n, y, m }
+        if d then
+            list[#list + 1], clusters[#clusters + 1] = d, cluster[i]
         end
-        ::continue::
     end
     if #list == 0 then
         return nil
@@ -65,9 +76,10 @@ function effects.list(a)
     local list = {}
     for _, kind in ipairs(KINDS) do
         for _, model in ipairs(a.model_order) do
-            local strata = a.pooled[model] and a.pooled[model][kind] or {}
+            local pooled = a:pooled_of(model, kind)
+            local clusters = clusters_of(pooled.about)
             for place = 1, #a.region_order > 2 and #a.region_order or #a.region_order - 1 do
-                local e = one(kind, strata, place)
+                local e = one(kind, pooled.strata, clusters, place)
                 if e then
                     e.kind, e.model_id, e.region = kind, model, a.region_order[place]
                     list[#list + 1] = e

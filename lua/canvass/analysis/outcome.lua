@@ -17,17 +17,21 @@ outcome.letters = {
 -- How many executions of a cell came to what, as text: "A8 R2". There are few different ones, so a cell costs little.
 local added, counts = {}, {}
 
-function outcome.add(tally, what)
-    local key = tally .. "+" .. what
-    if not added[key] then
-        local n, parts = outcome.counts(tally), {}
-        for i, name in ipairs(outcome.order) do
-            local count = (n[name] or 0) + (name == what and 1 or 0)
-            parts[#parts + 1] = count > 0 and outcome.letters[outcome.order[i]] .. count or nil
-        end
-        added[key] = table.concat(parts, " ")
+local function with_one_more(tally, what)
+    local n, parts = outcome.counts(tally), {}
+    for _, name in ipairs(outcome.order) do
+        local count = (n[name] or 0) + (name == what and 1 or 0)
+        parts[#parts + 1] = count > 0 and outcome.letters[name] .. count or nil
     end
-    return added[key]
+    return table.concat(parts, " ")
+end
+
+function outcome.add(tally, what)
+    local next_ones = added[tally] or {}
+    added[tally] = next_ones
+    local sum = next_ones[what] or with_one_more(tally, what)
+    next_ones[what] = sum
+    return sum
 end
 
 outcome.order = { "answer", "refusal", "empty", "filtered", "truncated", "malformed", "failed", "not_asked" }
@@ -95,40 +99,43 @@ local function declined(opening)
     return nil
 end
 
--- Most texts hold not even the plain beginning of a pattern, which is found much faster; and ASCII holds no phrase that
--- is not.
-local function prepare(patterns)
-    local all, ascii = { heads = {} }, { heads = {} }
-    for _, pattern in ipairs(patterns) do
-        for _, list in ipairs { all, not pattern:find("[\128-\255]") and ascii or nil } do
-            list[#list + 1] = pattern
-            list.heads[#list] = pattern:match("^[^%[]+")
-        end
+-- Most texts hold not even the plain beginning of any of these, which is found much faster; and ASCII holds no phrase
+-- that is not.
+local function prepare(wanted)
+    local kept = { refusals = {}, patterns = {} }
+    local any = table.move(outcome.starts, 1, #outcome.starts, 1, {})
+    for _, phrase in ipairs(outcome.refusals) do
+        kept.refusals[#kept.refusals + 1] = wanted(phrase) and phrase or nil
     end
-    return all, ascii
+    for _, pattern in ipairs(outcome.refusal_patterns) do
+        kept.patterns[#kept.patterns + 1] = wanted(pattern) and pattern or nil
+    end
+    table.move(kept.refusals, 1, #kept.refusals, #any + 1, any)
+    for _, pattern in ipairs(kept.patterns) do
+        any[#any + 1] = pattern:match("^[^%[]+")
+    end
+    kept.any, kept.phrases = text.phrases(any), text.phrases(kept.refusals)
+    return kept
 end
-local phrases, ascii_phrases = prepare(outcome.refusals)
-local patterns, ascii_patterns = prepare(outcome.refusal_patterns)
+local all = prepare(function() return true end)
+local of_ascii = prepare(function(phrase) return not phrase:find("[\128-\255]") end)
 
 -- The phrase by which an answer refuses, or nil.
 function outcome.refusal(answer)
-    local opening, ascii = text.fold(answer:sub(1, OPENING_BYTES))
-    local phrase = text.first(opening, outcome.starts) and declined(opening)
-    if phrase then
-        return phrase
+    local opening, ascii = text.fold(answer, OPENING_BYTES)
+    local said = ascii and of_ascii or all
+    if not text.first(opening, said.any) then
+        return nil
     end
-    local said = ascii and ascii_phrases or phrases
-    local n = text.first(opening, said)
-    if n then
-        return said[n]
+    local phrase = declined(opening)
+    local n = not phrase and text.first(opening, said.phrases)
+    if phrase or n then
+        return phrase or said.refusals[n]
     end
-    local kept = ascii and ascii_patterns or patterns
-    if text.first(opening, kept.heads) then
-        for _, pattern in ipairs(kept) do
-            local found = opening:match(pattern)
-            if found then
-                return found
-            end
+    for _, pattern in ipairs(said.patterns) do
+        local found = opening:match(pattern)
+        if found then
+            return found
         end
     end
     return nil

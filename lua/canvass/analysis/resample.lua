@@ -14,14 +14,19 @@ end
 -- Has a stratum anything to compare: two groups, and not all values the same?
 local function informative(stratum)
     local list, groups = stratum.values or stratum.distances, stratum.groups
-    local varied, compared = false, false
-    for i = 1, #list do
-        varied = varied or (stratum.values and list[i] ~= list[1]) or (stratum.distances and list[i] ~= 0)
+    local same, varied = stratum.values and list[1] or 0, false
+    for i = 1, stratum.varied == false and 0 or #list do
+        if list[i] ~= same then
+            varied = true
+            break
+        end
     end
-    for i = 2, #groups do
-        compared = compared or groups[i] ~= groups[1]
+    for i = 2, varied and #groups or 0 do
+        if groups[i] ~= groups[1] then
+            return true
+        end
     end
-    return varied and compared
+    return false
 end
 
 -- The p of a permutation test over strata, or nil and why not; then the draws made.

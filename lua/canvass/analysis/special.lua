@@ -6,7 +6,7 @@
 local special = {}
 
 local exp, log, sqrt, abs, huge, pi = math.exp, math.log, math.sqrt, math.abs, math.huge, math.pi
-local EPSILON, TINY, STEPS = 1e-16, 1e-300, 10000
+local EPSILON, TINY, STEPS = 2 ^ -52, 1e-300, 10000
 
 -- Lanczos 1964 with g = 7 and nine terms, as computed by Godfrey 2001.
 local lanczos = {
@@ -56,7 +56,7 @@ local function continued_fraction(a, b)
         c = c == 0 and TINY or c
         local step = c * d
         f = f * step
-        if abs(step - 1) < EPSILON then
+        if abs(step - 1) <= EPSILON then
             break
         end
     end
@@ -178,15 +178,23 @@ function special.bisect(f, low, high)
 end
 
 -- The t with P(T <= t) = p.
+-- One report asks for few different ones, and for each of them often.
+local quantiles = {}
+
 function special.t_quantile(p, df)
     if p < 0.5 then
         return -special.t_quantile(1 - p, df)
     end
-    local high = 1
-    while special.t_upper(high, df) > 1 - p and high < 1e15 do
-        high = high * 2
+    local known = quantiles[p] or {}
+    quantiles[p] = known
+    if not known[df] then
+        local high = 1
+        while special.t_upper(high, df) > 1 - p and high < 1e15 do
+            high = high * 2
+        end
+        known[df] = special.bisect(function(t) return 1 - p - special.t_upper(t, df) end, 0, high)
     end
-    return special.bisect(function(t) return 1 - p - special.t_upper(t, df) end, 0, high)
+    return known[df]
 end
 
 return special

@@ -5,35 +5,7 @@ local text = require "canvass.text"
 local diff = {}
 
 local PIECES_MAX = 1200 -- of a text, words and what lies between them; longer ones are not compared
-
--- How much two lists have in common at the beginning, or with step -1 at the end.
-local function common(a, b, from_a, from_b, step, most)
-    local n = 0
-    while n < most and a[from_a + n * step] == b[from_b + n * step] do
-        n = n + 1
-    end
-    return n
-end
-
--- The longest common subsequence (Hirschberg 1975, Communications of the ACM 18, 341-343, has the recurrence).
--- Returns rows of lengths: of what follows a[i] and b[k].
-local function lengths(a, b, first, last_a, last_b)
-    local rows = {}
-    rows[last_a + 1] = {}
-    for i = last_a, first, -1 do
-        local row, below, x = {}, rows[i + 1], a[i]
-        for k = last_b, first, -1 do
-            if x == b[k] then
-                row[k] = (below[k + 1] or 0) + 1
-            else
-                local down, right = below[k] or 0, row[k + 1] or 0
-                row[k] = down > right and down or right
-            end
-        end
-        rows[i] = row
-    end
-    return rows
-end
+local names = { ["="] = "same", ["-"] = "removed", ["+"] = "added" }
 
 -- A space or a comma between two changes is no word in common: what changed is told in one piece, first what was
 -- removed.
@@ -64,36 +36,16 @@ function diff.words(before, after)
     if #a > PIECES_MAX or #b > PIECES_MAX then
         return nil
     end
-    local runs = {}
-    local function put(what, piece)
+    local runs, i, k = {}, 1, 1
+    for step in text.changes(a, b):gmatch(".") do
+        local what, piece = names[step], step == "+" and b[k] or a[i]
+        i, k = i + (step == "+" and 0 or 1), k + (step == "-" and 0 or 1)
         local run = runs[#runs]
         if not run or run[1] ~= what then
             run = { what, {} }
             runs[#runs + 1] = run
         end
         run[2][#run[2] + 1] = piece
-    end
-    local head = common(a, b, 1, 1, 1, math.min(#a, #b))
-    local tail = common(a, b, #a, #b, -1, math.min(#a, #b) - head)
-    for i = 1, head do
-        put("same", a[i])
-    end
-    local i, k, last_a, last_b = head + 1, head + 1, #a - tail, #b - tail
-    local rows = lengths(a, b, head + 1, last_a, last_b)
-    while i <= last_a or k <= last_b do
-        if i <= last_a and k <= last_b and a[i] == b[k] then
-            put("same", a[i])
-            i, k = i + 1, k + 1
-        elseif k > last_b or i <= last_a and (rows[i + 1][k] or 0) >= (rows[i][k + 1] or 0) then
-            put("removed", a[i])
-            i = i + 1
-        else
-            put("added", b[k])
-            k = k + 1
-        end
-    end
-    for n = #a - tail + 1, #a do
-        put("same", a[n])
     end
     for n, run in ipairs(runs) do
         runs[n] = { run[1], table.concat(run[2]) }

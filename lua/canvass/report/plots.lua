@@ -98,10 +98,24 @@ end
 local LANES = { { "answer", "s-answer", 1 }, { "refusal", "s-refusal", 2 }, { "other", "s-failed", 3 } }
 local lane_of = { answer = 1, truncated = 1, refusal = 2 }
 
+-- Adds a span to those that begin in the same half of a pixel. None is shorter than a pixel, so they overlap.
+local function add_span(lane, from, to)
+    local place = math.floor(2 * from)
+    local span = lane[place]
+    if span then
+        span[1], span[2] = math.min(span[1], from), math.max(span[2], to)
+    else
+        lane[place] = { from, to }
+    end
+end
+
 -- Overlapping spans as one, as fine as a pixel.
-local function merged(spans)
+local function merged(lane)
+    local spans, out = {}, {}
+    for _, span in pairs(lane) do
+        spans[#spans + 1] = span
+    end
     table.sort(spans, function(a, b) return a[1] < b[1] end)
-    local out = {}
     for _, span in ipairs(spans) do
         local last = out[#out]
         if last and span[1] <= last[2] + 0.5 then
@@ -131,10 +145,11 @@ function plots.timeline(endpoints, first, last)
         write(parts, left - 10, top + 13, "label", e.region .. "  " .. e.model_id)
         local lanes, cold = { {}, {}, {} }, {}
         for n, from in ipairs(e.from) do
-            local span = { x(from), math.max(x(e.to[n]), x(from) + 1) }
-            local lane = lanes[lane_of[e.what[n]] or 3]
-            lane[#lane + 1] = span
-            cold[#cold + 1] = e.is_cold[n] and { span[1], span[2] } or nil
+            local left_end, right_end = x(from), math.max(x(e.to[n]), x(from) + 1)
+            add_span(lanes[lane_of[e.what[n]] or 3], left_end, right_end)
+            if e.is_cold[n] then
+                add_span(cold, left_end, right_end)
+            end
         end
         for k, lane in ipairs(LANES) do
             for _, span in ipairs(merged(lanes[k])) do

@@ -26,25 +26,26 @@ end
 
 -- Questions by rows, regions by columns.
 local function matrix(r, model_id, out)
-    local rows, shown, hidden, wide, label = {}, {}, 0, 6, 8
+    local asked, told, rows, shown, hidden, wide, label = {}, {}, {}, {}, 0, 6, 8
     for _, cell in ipairs(r.cells) do
         if cell.model_id == model_id then
-            rows[cell.question_id] = rows[cell.question_id] or {}
-            rows[cell.question_id][cell.region] = cell
-            wide = math.max(wide, #letters(cell))
+            local n = outcome.counts(cell.tally)
+            asked[cell.question_id] = true
+            told[cell.question_id] = told[cell.question_id] or n.answer ~= n.planned
+            wide = math.max(wide, n.planned == 1 and 1 or #cell.tally)
         end
     end
     for _, question in ipairs(r.questions) do
-        local row, plain = rows[question], true
-        for _, cell in pairs(row or {}) do
-            local n = outcome.counts(cell.tally)
-            plain = plain and n.answer == n.planned
-        end
-        if row and plain and #r.questions > ROWS_MAX or #shown >= ROWS_MAX then
+        if asked[question] and ((#r.questions > ROWS_MAX and not told[question]) or #shown >= ROWS_MAX) then
             hidden = hidden + 1
-        elseif row then
-            shown[#shown + 1] = question
+        elseif asked[question] then
+            shown[#shown + 1], rows[question] = question, {}
             label = math.min(32, math.max(label, #question))
+        end
+    end
+    for _, cell in ipairs(#shown > 0 and r.cells or {}) do
+        if cell.model_id == model_id and rows[cell.question_id] then
+            rows[cell.question_id][cell.region] = cell
         end
     end
     label = math.max(label, math.min(40, #model_id))
