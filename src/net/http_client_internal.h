@@ -86,6 +86,7 @@ struct http_request {
     struct http_shard *shard;
     struct http_target *target;
     bool post;
+    bool has_proxy;                     /* the handle, from one request to the next */
     int64_t timeout_us, sent_us;
     void (*ended)(void *ctx, const struct response *r);
     void *ctx;
