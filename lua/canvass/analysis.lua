@@ -152,7 +152,7 @@ end
 
 -- The regions of items: one list for all that have the same.
 function methods:groups_of(items)
-    local groups = {}
+    local groups = numbers.list(#items)
     for i = 1, #items do
         groups[i] = items[i].region
     end
@@ -164,7 +164,7 @@ end
 -- What value says of each item; nil without any. Most questions have nothing lost or refused: where all are the same
 -- there is one stratum for all questions.
 function methods:stratum(items, groups, value)
-    local values, varied = {}, false
+    local values, varied = numbers.list(#items), false
     for i = 1, #items do
         values[i] = value(items[i])
         varied = varied or values[i] ~= values[1]
@@ -202,6 +202,9 @@ end
 function methods:chosen(items)
     local texts, per_region, left_out = {}, {}, 0
     local most = math.max(1, settings.texts // math.max(1, #self.region_order))
+    if #items <= most then
+        return items, 0
+    end
     for _, item in ipairs(items) do
         per_region[item.region] = (per_region[item.region] or 0) + 1
         if per_region[item.region] > most then
@@ -215,8 +218,8 @@ end
 
 -- The stratum of all pairs' distances. They are added up in sum, within regions and between them, and in alike by
 -- model and pair of regions. measure(a, b) says how alike two are, and whether they count as the same.
-function methods:likeness_of(texts, alike, sum, measure)
-    local groups, distances, at = self:groups_of(texts), {}, 0
+local function likeness_of(texts, groups, alike, sum, measure)
+    local distances, at = numbers.list(#texts * (#texts - 1) // 2), 0
     local sums = sums_of(alike, groups)
     for i = 1, #texts do
         local a, group = texts[i], groups[i]
@@ -250,10 +253,11 @@ local function alike_of(index, model_id)
     return index[model_id]
 end
 
-function methods:words_of(items, model_id)
-    local sum, texts, left_out = self.likeness, self:chosen(items)
+function methods:words_of(items, groups, model_id)
+    local texts, left_out = self:chosen(items)
     self.left_out = self.left_out + left_out
-    return self:likeness_of(texts, alike_of(self.alike, model_id), sum, in_words)
+    groups = left_out > 0 and self:groups_of(texts) or groups
+    return likeness_of(texts, groups, alike_of(self.alike, model_id), self.likeness, in_words)
 end
 
 local function in_meaning(a, b)
@@ -273,7 +277,9 @@ function methods:meaning_of(items, model_id)
             self.derived.embed.unread = self.derived.embed.unread + 1
         end
     end
-    return self:likeness_of(self:chosen(with), alike_of(self.alike_in_meaning, model_id), self.meaning, in_meaning)
+    local texts = self:chosen(with)
+    return likeness_of(texts, self:groups_of(texts), alike_of(self.alike_in_meaning, model_id), self.meaning,
+        in_meaning)
 end
 
 function methods:end_question()
@@ -343,7 +349,8 @@ local function usual_language(items)
 end
 
 function methods:end_model(question, model_id, model)
-    local asked, came, answers, sizes, strata = {}, {}, {}, {}, {}
+    local count, sizes, strata = #model.items, {}, {}
+    local asked, came, answers = numbers.list(count), numbers.list(count), numbers.list(count)
     for _, item in ipairs(model.items) do
         local cell = model.cells[item.region]
         asked[#asked + 1] = item.what ~= "not_asked" and item or nil
@@ -373,13 +380,14 @@ function methods:end_model(question, model_id, model)
     strata.length = self:stratum(answers, of_answers, value.length)
     local spoken = with(answers, "language")
     local usual = usual_language(spoken)
-    strata.language = self:stratum(spoken, #spoken == #answers and of_answers or self:groups_of(spoken),
-        function(item) return item.language ~= usual and 1 or 0 end)
+    strata.language = #spoken > 0 and self:stratum(spoken,
+        #spoken == #answers and of_answers or self:groups_of(spoken),
+        function(item) return item.language ~= usual and 1 or 0 end) or nil
     for kind, field in pairs { answer = "correct", score = "score", grade = "grade" } do
         local items = with(kind == "answer" and answers or model.items, field)
         strata[kind] = #items > 0 and self:stratum(items, self:groups_of(items), value[kind]) or nil
     end
-    strata.similarity = self:words_of(answers, model_id)
+    strata.similarity = self:words_of(answers, of_answers, model_id)
     strata.meaning = self.derived.embed and self:meaning_of(answers, model_id)
     for _, kind in ipairs(kinds) do
         if strata[kind] then
@@ -399,6 +407,7 @@ function methods:end_stratum(kind, stratum, question, model_id, answers)
         local pooled = self:pooled_of(model_id, kind)
         local n = #pooled.strata + 1
         pooled.strata[n], pooled.about[n] = stratum, question
+        pooled.varied = pooled.varied or stratum.varied
     end
     if not compare.repeats(stratum) then
         return -- one answer in each region says nothing of chance; the questions together do

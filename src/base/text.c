@@ -48,6 +48,17 @@ static size_t width_of(uint32_t c)
     return width < 0 ? 1 : (size_t)width;
 }
 
+bool text_is_ascii(struct str s)
+{
+    size_t i = 0;
+    uint64_t bits = 0;
+    for (; i + sizeof bits <= s.len; i += sizeof bits)
+        bits |= word_load(s.ptr + i);
+    for (; i < s.len; i++)
+        bits |= (unsigned char)s.ptr[i];
+    return !(bits & WORD_HIGHS);
+}
+
 bool text_is_utf8(struct str s)
 {
     uint32_t c;

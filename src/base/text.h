@@ -12,6 +12,7 @@
 #include "base/str.h"
 
 bool text_is_utf8(struct str s);
+bool text_is_ascii(struct str s); /* as most texts are; much the quicker question */
 bool text_has_control(struct str s); /* what text_add_plain() would make visible, but for invalid UTF-8 */
 
 /* 1 to most_bytes ASCII letters, digits and marks. */

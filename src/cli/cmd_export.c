@@ -95,12 +95,10 @@ static bool export(struct reader *reader, const struct args *args, struct err *e
     t.folder = form == INSPECT || form == LM_EVAL;
     if (t.folder && !t.path)
         return err_set(err, ERR_USAGE, "%s is a folder of files: name it with --output", forms[form]);
-    bool score = !args_flag(args, "no-score");
-    struct kept *kept = score ? kept_load_file(reader, id, &script, &again, err) : NULL;
-    if (score && !kept)
-        return err_prefix(err, "the job's script, --no-score does without: ");
-    struct feed_options o = {.jobs = {id}, .piece = piece, .ctx = &t};
-    o.scorer = kept && job_file_scores(again.file) ? again.file : NULL;
+    struct kept *kept = NULL;
+    if (!args_flag(args, "no-score") && !kept_load_scorer(reader, id, &script, &kept, &again, err))
+        return false;
+    struct feed_options o = {.jobs = {id}, .piece = piece, .ctx = &t, .scorer = again.file};
     struct analysis *a = analysis_new(
         &(struct analysis_options){.limits = &limits, .module = "canvass.export", .word = forms[form]}, err);
     bool ok = a && target_open(&t, err) && feed_analysis(a, reader, &o, err) && target_close(&t, err);

@@ -119,11 +119,10 @@ static bool report(struct reader *reader, const struct args *args, struct err *e
             return false;
     if (o.jobs[1] && strcmp(ids[0], ids[1]) == 0)
         return err_set(err, ERR_USAGE, "%s twice: name two jobs, or one to compare its regions", ids[0]);
-    bool score = !args_flag(args, "no-score");
-    struct kept *kept = score ? kept_load_file(reader, ids[0], &script, &again, err) : NULL;
-    if (score && !kept)
-        return err_prefix(err, "the job's script, --no-score does without: ");
-    o.scorer = kept && job_file_scores(again.file) ? again.file : NULL;
+    struct kept *kept = NULL;
+    if (!args_flag(args, "no-score") && !kept_load_scorer(reader, ids[0], &script, &kept, &again, err))
+        return false;
+    o.scorer = again.file;
     o.page = strcmp(form, "html") == 0;
     struct analysis *a = analysis_new(
         &(struct analysis_options){&limits, "canvass.report", o.jobs[1] ? "job" : "region", seed, rules}, err);

@@ -43,6 +43,7 @@ struct job_spec {
     int64_t timeout_us;        /* from the start, anew from the first dispatch; 0: none */
     enum on_missing on_missing;
     bool warm;                 /* warm the endpoints up first */
+    bool scored;               /* the script has a scorer */
     const char *policy;        /* its name, for records and screens */
     const char *parameters;    /* JSON object, "{}" when none */
     const char *derived_of, *derived_kind; /* the job whose answers it is about, and "grade" or "embed"; NULL: none */

@@ -317,6 +317,36 @@ struct kept *kept_load_file(struct reader *reader, const char *job_id, const str
     return k;
 }
 
+static bool take_flag(void *ctx, int columns, const char *const *names, const struct value *v)
+{
+    (void)columns;
+    (void)names;
+    *(bool *)ctx = v[0].integer != 0;
+    return false;
+}
+
+bool kept_load_scorer(struct reader *reader, const char *job_id, const struct script_limits *limits,
+                      struct kept **kept, struct kept_job *out, struct err *err)
+{
+    /* Loading a large job takes a second. Records of older versions do not say whether it is worth it. */
+    static const char sql[] = "SELECT coalesce(spec->>'$.scored', 1) FROM jobs WHERE id = ?1";
+    bool scored = true;
+    *kept = NULL;
+    if (!reader_sql(reader, sql, &job_id, 1, 0, take_flag, &scored, err))
+        return false;
+    if (!scored)
+        return true;
+    *kept = kept_load_file(reader, job_id, limits, out, err);
+    if (!*kept)
+        return err_prefix(err, "the job's script, --no-score does without: ");
+    if (!job_file_scores(out->file)) {
+        kept_free(*kept, out);
+        *out = (struct kept_job){0};
+        *kept = NULL;
+    }
+    return true;
+}
+
 void kept_free(struct kept *k, struct kept_job *job)
 {
     job_file_free(job->file);

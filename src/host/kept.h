@@ -31,6 +31,9 @@ MUST_USE struct kept *kept_load(struct reader *reader, const char *job_id, const
 /* The same without region table and plan, for whoever does not run it. */
 MUST_USE struct kept *kept_load_file(struct reader *reader, const char *job_id, const struct script_limits *limits,
                                      struct kept_job *out, struct err *err);
+/* The same for the sake of its scorer; *kept is NULL, and nothing is held, when it has none. */
+MUST_USE bool kept_load_scorer(struct reader *reader, const char *job_id, const struct script_limits *limits,
+                               struct kept **kept, struct kept_job *out, struct err *err);
 void kept_free(struct kept *k, struct kept_job *job); /* after the job was run */
 
 /* The region tables of a database, each loaded when it is first wanted, and its secrets never. */

@@ -309,6 +309,7 @@ static bool keep_score(struct job_load *j, struct fields *f)
                           lua_typename(j->L, type));
     field_push(f, "score");
     j->job->score = luaL_ref(j->L, LUA_REGISTRYINDEX);
+    j->job->spec->scored = true;
     return true;
 }
 

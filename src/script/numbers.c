@@ -15,7 +15,7 @@
 #include "script/numbers.h"
 #include "script/sandbox_priv.h"
 
-enum { GROUPS_MAX = 1000, DRAWS_MAX = 10000000 };
+enum { GROUPS_MAX = 1000, LIST_MAX = 1000000, DRAWS_MAX = 10000000 };
 
 static const char generator_type[] = "canvass.random", vector_type[] = "canvass.vector";
 
@@ -284,6 +284,15 @@ static int cosine(lua_State *L)
     return 1;
 }
 
+/* numbers.list(n) -> an empty list that grows to n without being moved */
+static int new_list(lua_State *L)
+{
+    lua_Integer n = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, n >= 0 && n <= LIST_MAX, 1, "0 to 1000000");
+    lua_createtable(L, (int)n, 0);
+    return 1;
+}
+
 int numbers_open(lua_State *L)
 {
     luaL_newmetatable(L, vector_type);
@@ -297,7 +306,7 @@ int numbers_open(lua_State *L)
     lua_setfield(L, -2, "__call");
     lua_pushboolean(L, false);
     lua_setfield(L, -2, "__metatable");
-    static const luaL_Reg functions[] = {{"random", new_generator}, {"permute", permute},
+    static const luaL_Reg functions[] = {{"list", new_list}, {"random", new_generator}, {"permute", permute},
                                          {"vector", new_vector}, {"cosine", cosine}, {0}};
     luaL_newlib(L, functions);
     sandbox_freeze(L, "canvass.numbers");

@@ -10,26 +10,25 @@
 #include "script/sandbox_priv.h"
 #include "script/text_lib.h"
 
-enum { TEXT_BYTES = 1 << 20, POINTS_MAX = 4000, NGRAM = 6, WORDS_MAX = 4000, PIECES_MAX = 1200, LISTS_MAX = 64 };
+enum { TEXT_BYTES = 1 << 20, POINTS_MAX = 4000, NGRAM = 6, WORDS_MAX = 4000, PIECES_MAX = 1200, LISTS_MAX = 64,
+       ROOM_BYTES = 16 << 10 };
 
 static const char text_type[] = "canvass.text", breaker_type[] = "canvass.breaker",
                   lexicon_type[] = "canvass.lexicon", phrases_type[] = "canvass.phrases";
 static char breaker_key;
 
-struct text {
+struct text { /* its user value is the string */
     size_t words, distinct;
     uint64_t *sequence, *set;
-    UChar *folded;
+};
+
+struct folded { /* one of the two */
+    UChar *wide;
+    char *ascii;
     int32_t len;
 };
 
-struct folded {
-    UChar *ptr;
-    int32_t len;
-    bool ascii;
-};
-
-enum scratch { FOR_WIDE, FOR_FOLDED, FOR_WORDS, FOR_POINTS, FOR_OTHER_POINTS, FOR_ROW, FOR_LEFT, FOR_RIGHT, SCRATCHES };
+enum scratch { FOR_RAW, FOR_WIDE, FOR_ASCII, FOR_UTF8, FOR_WORDS, FOR_SORTING, FOR_POINTS, FOR_OTHER_POINTS, FOR_ROW, FOR_LEFT, FOR_RIGHT, SCRATCHES };
 
 /* Room that the next call with the same `use` takes again: made for each text, it would be most of the garbage. */
 static void *scratch(lua_State *L, enum scratch use, size_t count, size_t size)
@@ -39,7 +38,7 @@ static void *scratch(lua_State *L, enum scratch use, size_t count, size_t size)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &keys[use]);
     void *room = lua_touserdata(L, -1);
     if (!room || lua_rawlen(L, -1) < bytes) {
-        room = lua_newuserdatauv(L, bytes + bytes / 2, 0);
+        room = lua_newuserdatauv(L, bytes < ROOM_BYTES ? ROOM_BYTES : bytes, 0);
         lua_rawsetp(L, LUA_REGISTRYINDEX, &keys[use]);
     }
     lua_pop(L, 1);
@@ -52,17 +51,17 @@ static struct folded fold_unicode(lua_State *L, struct str s)
 {
     UErrorCode code = U_ZERO_ERROR;
     int32_t len, need;
-    UChar *raw = scratch(L, FOR_WIDE, s.len + 1, sizeof *raw);
+    UChar *raw = scratch(L, FOR_RAW, s.len + 1, sizeof *raw);
     icu.u_strFromUTF8WithSub(raw, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
     const UNormalizer2 *folder = icu.unorm2_getNFKCCasefoldInstance(&code);
     if (U_FAILURE(code))
         luaL_error(L, "Unicode data are missing: %s", icu.u_errorName(code));
-    struct folded out = {scratch(L, FOR_FOLDED, (size_t)len * 2 + 16, sizeof *out.ptr), 0, false};
-    need = icu.unorm2_normalize(folder, raw, len, out.ptr, len * 2 + 16, &code);
+    struct folded out = {.wide = scratch(L, FOR_WIDE, (size_t)len * 2 + 16, sizeof *out.wide)};
+    need = icu.unorm2_normalize(folder, raw, len, out.wide, len * 2 + 16, &code);
     if (code == U_BUFFER_OVERFLOW_ERROR) {
         code = U_ZERO_ERROR;
-        out.ptr = scratch(L, FOR_FOLDED, (size_t)need + 1, sizeof *out.ptr);
-        need = icu.unorm2_normalize(folder, raw, len, out.ptr, need + 1, &code);
+        out.wide = scratch(L, FOR_WIDE, (size_t)need + 1, sizeof *out.wide);
+        need = icu.unorm2_normalize(folder, raw, len, out.wide, need + 1, &code);
     }
     out.len = need;
     return out;
@@ -76,40 +75,35 @@ static struct folded fold(lua_State *L, int index, size_t most)
     s.len = s.len < most ? s.len : most;
     luaL_argcheck(L, s.len <= TEXT_BYTES, index, "the text is longer than 1 MiB");
     sandbox_charge(L, s.len);
-    unsigned char all = 0;
-    for (size_t i = 0; i < s.len; i++)
-        all |= (unsigned char)s.ptr[i];
-    if (all >= 0x80)
+    if (!text_is_ascii(s))
         return fold_unicode(L, s);
-    struct folded out = {scratch(L, FOR_FOLDED, s.len, sizeof *out.ptr), (int32_t)s.len, true};
+    struct folded out = {.ascii = scratch(L, FOR_ASCII, s.len, 1), .len = (int32_t)s.len};
     for (size_t i = 0; i < s.len; i++)
-        out.ptr[i] = (UChar)(s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? s.ptr[i] + 32 : s.ptr[i]);
+        out.ascii[i] = (char)(s.ptr[i] + (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? 'a' - 'A' : 0));
     return out;
 }
 
 /* ---- words ---- */
 
-static bool is_letter(UChar c) { return c >= 'a' && c <= 'z'; }
-static bool is_digit(UChar c) { return c >= '0' && c <= '9'; }
-static bool is_of_word(UChar c) { return is_letter(c) || is_digit(c) || c == '_'; }
+static bool is_letter(char c) { return c >= 'a' && c <= 'z'; }
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+static bool is_of_word(char c) { return is_letter(c) || is_digit(c) || c == '_'; }
 
 /* The rules of TR 29 for folded ASCII: what joins two letters, and what joins two digits. */
-static bool joins(UChar before, UChar c, UChar after)
+static bool joins(char before, char c, char after)
 {
     if (c == '\'' || c == '.')
         return (is_letter(before) && is_letter(after)) || (is_digit(before) && is_digit(after));
     return (c == ',' || c == ';') && is_digit(before) && is_digit(after);
 }
 
-static bool next_ascii(const struct folded *f, int32_t *start, int32_t *end)
+static bool next_ascii(const char *p, int32_t len, int32_t *start, int32_t *end)
 {
-    const UChar *p = f->ptr;
     int32_t i = *end;
-    while (i < f->len && !is_of_word(p[i]))
+    while (i < len && !is_of_word(p[i]))
         i++;
     *start = i;
-    while (i < f->len && (is_of_word(p[i]) ||
-                          (i > *start && i + 1 < f->len && joins(p[i - 1], p[i], p[i + 1]))))
+    while (i < len && (is_of_word(p[i]) || (i > *start && i + 1 < len && joins(p[i - 1], p[i], p[i + 1]))))
         i++;
     *end = i;
     return i > *start;
@@ -142,7 +136,7 @@ static struct cut cut_begin(lua_State *L, int index, size_t most)
     lua_rawgetp(L, LUA_REGISTRYINDEX, &breaker_key);
     c.breaker = *(UBreakIterator **)luaL_checkudata(L, -1, breaker_type);
     lua_pop(L, 1);
-    icu.ubrk_setText(c.breaker, c.folded.ptr, c.folded.len, &code);
+    icu.ubrk_setText(c.breaker, c.folded.wide, c.folded.len, &code);
     c.end = icu.ubrk_first(c.breaker);
     return c;
 }
@@ -151,7 +145,7 @@ static struct cut cut_begin(lua_State *L, int index, size_t most)
 static bool is_line(const struct cut *c)
 {
     for (int32_t i = c->start; i < c->end; i++)
-        if (c->folded.ptr[i] != '_')
+        if (c->breaker ? c->folded.wide[i] != '_' : c->folded.ascii[i] != '_')
             return false;
     return true;
 }
@@ -160,31 +154,57 @@ static bool cut_next(struct cut *c)
 {
     bool found;
     do
-        found = c->breaker ? next_unicode(c->breaker, &c->start, &c->end) : next_ascii(&c->folded, &c->start, &c->end);
+        found = c->breaker ? next_unicode(c->breaker, &c->start, &c->end)
+                           : next_ascii(c->folded.ascii, c->folded.len, &c->start, &c->end);
     while (found && is_line(c));
     return found;
 }
 
+/* FNV-1a over 16-bit units: http://www.isthe.com/chongo/tech/comp/fnv/ */
+#define HASH_START UINT64_C(0xCBF29CE484222325)
+#define HASH_STEP(h, unit) (((h) ^ (unit)) * UINT64_C(0x100000001B3))
+
 static uint64_t hash(const UChar *p, int32_t len)
 {
-    uint64_t h = UINT64_C(0xCBF29CE484222325);
+    uint64_t h = HASH_START;
     for (int32_t i = 0; i < len; i++)
-        h = (h ^ p[i]) * UINT64_C(0x100000001B3);
+        h = HASH_STEP(h, p[i]);
     return h;
 }
 
-/* Shell 1959, with the gaps of Ciura 2001: most texts are short, and qsort compares through a pointer. */
-static void sort_numbers(uint64_t *p, size_t n)
+/* Of the units from start to end: the same for the same word. */
+static uint64_t hash_word(const struct folded *f, int32_t start, int32_t end)
+{
+    uint64_t h = HASH_START;
+    if (f->wide)
+        return hash(f->wide + start, end - start);
+    for (int32_t i = start; i < end; i++)
+        h = HASH_STEP(h, (unsigned char)f->ascii[i]);
+    return h;
+}
+
+/* By the highest bits first, then Shell 1959 with the gaps of Ciura 2001, which has little left to do: most texts are
+ * short, and qsort compares through a pointer. */
+static void sort_numbers(lua_State *L, uint64_t *p, size_t n)
 {
     static const size_t gaps[] = {79445, 30967, 11890, 4605, 1750, 701, 301, 132, 57, 23, 10, 4, 1};
+    size_t place[257] = {0};
+    uint64_t *sorted = scratch(L, FOR_SORTING, n, sizeof *sorted);
+    for (size_t i = 0; i < n; i++)
+        place[(p[i] >> 56) + 1]++;
+    for (size_t i = 1; i < 256; i++)
+        place[i] += place[i - 1];
+    for (size_t i = 0; i < n; i++)
+        sorted[place[p[i] >> 56]++] = p[i];
     for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
         for (size_t i = gaps[g]; i < n; i++) {
-            uint64_t x = p[i];
+            uint64_t x = sorted[i];
             size_t k = i;
-            for (; k >= gaps[g] && p[k - gaps[g]] > x; k -= gaps[g])
-                p[k] = p[k - gaps[g]];
-            p[k] = x;
+            for (; k >= gaps[g] && sorted[k - gaps[g]] > x; k -= gaps[g])
+                sorted[k] = sorted[k - gaps[g]];
+            sorted[k] = x;
         }
+    memcpy(p, sorted, n * sizeof *p);
 }
 
 /* text.new(string): what comes after the first MiB is left out */
@@ -192,21 +212,21 @@ static int new_text(lua_State *L)
 {
     lua_settop(L, 1);
     struct cut c = cut_begin(L, 1, TEXT_BYTES);
-    size_t words = 0, len = (size_t)c.folded.len;
-    uint64_t *found = scratch(L, FOR_WORDS, len, sizeof *found);
+    size_t words = 0;
+    uint64_t *found = scratch(L, FOR_WORDS, (size_t)c.folded.len, sizeof *found);
     while (cut_next(&c))
-        found[words++] = hash(c.folded.ptr + c.start, c.end - c.start);
-    struct text *t = lua_newuserdatauv(L, sizeof *t + 2 * words * sizeof *t->set + len * sizeof *t->folded, 0);
-    *t = (struct text){.words = words, .sequence = (uint64_t *)(t + 1), .len = c.folded.len};
+        found[words++] = hash_word(&c.folded, c.start, c.end);
+    struct text *t = lua_newuserdatauv(L, sizeof *t + 2 * words * sizeof *t->set, 1);
+    *t = (struct text){.words = words, .sequence = (uint64_t *)(t + 1)};
     t->set = t->sequence + words;
-    t->folded = (UChar *)(t->set + words);
-    memcpy(t->folded, c.folded.ptr, len * sizeof *t->folded);
     memcpy(t->sequence, found, words * sizeof *found);
-    sort_numbers(found, words);
+    sort_numbers(L, found, words);
     for (size_t i = 0; i < words; i++)
         if (i == 0 || found[i] != found[i - 1])
             t->set[t->distinct++] = found[i];
     luaL_setmetatable(L, text_type);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, 2, 1);
     return 1;
 }
 
@@ -220,20 +240,45 @@ static void push_utf8(lua_State *L, const UChar *p, int32_t len)
     luaL_pushresultsize(&b, (size_t)bytes);
 }
 
+static bool is_space(UChar c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+
+/* The first `most` bytes of the text at index with straight apostrophes and single spaces; until the next. */
+static struct str fold_plain(lua_State *L, int index, size_t most, bool *ascii)
+{
+    struct folded f = fold(L, index, most);
+    int32_t len = 0, bytes = 0;
+    *ascii = f.ascii != NULL;
+    for (int32_t i = 0; i < f.len && f.ascii; i++)
+        if (f.ascii[i] > ' ' || !is_space((UChar)f.ascii[i]))
+            f.ascii[len++] = f.ascii[i];
+        else if (len == 0 || f.ascii[len - 1] != ' ')
+            f.ascii[len++] = ' ';
+    if (f.ascii)
+        return (struct str){f.ascii, (size_t)len};
+    for (int32_t i = 0; i < f.len; i++)
+        if (!is_space(f.wide[i]))
+            f.wide[len++] = f.wide[i] == 0x2019 ? '\'' : f.wide[i];
+        else if (len == 0 || f.wide[len - 1] != ' ')
+            f.wide[len++] = ' ';
+    UErrorCode code = U_ZERO_ERROR;
+    char *out = scratch(L, FOR_UTF8, (size_t)len * 3, 1);
+    icu.u_strToUTF8WithSub(out, len * 3 + 1, &bytes, f.wide, len, 0xFFFD, NULL, &code);
+    return (struct str){out, (size_t)bytes};
+}
+
+static size_t at_most(lua_State *L, int index)
+{
+    return (size_t)luaL_optinteger(L, index, LUA_MAXINTEGER);
+}
+
 /* text.fold(string, most) -> string with straight apostrophes and single spaces, and whether it is ASCII. most: of its
  * bytes; all */
 static int fold_text(lua_State *L)
 {
-    struct folded f = fold(L, 1, (size_t)luaL_optinteger(L, 2, LUA_MAXINTEGER));
-    int32_t len = 0;
-    for (int32_t i = 0; i < f.len; i++) {
-        UChar c = f.ptr[i] == 0x2019 ? '\'' : f.ptr[i];
-        bool space = c == ' ' || (c >= '\t' && c <= '\r');
-        if (!space || len == 0 || f.ptr[len - 1] != ' ')
-            f.ptr[len++] = space ? ' ' : c;
-    }
-    push_utf8(L, f.ptr, len);
-    lua_pushboolean(L, f.ascii);
+    bool ascii;
+    struct str s = fold_plain(L, 1, at_most(L, 2), &ascii);
+    lua_pushlstring(L, s.ptr, s.len);
+    lua_pushboolean(L, ascii);
     return 2;
 }
 
@@ -245,7 +290,10 @@ static int list_words(lua_State *L)
     lua_newtable(L);
     int list = lua_gettop(L);
     for (lua_Integer n = 1; cut_next(&c); n++) {
-        push_utf8(L, c.folded.ptr + c.start, c.end - c.start);
+        if (c.folded.ascii)
+            lua_pushlstring(L, c.folded.ascii + c.start, (size_t)(c.end - c.start));
+        else
+            push_utf8(L, c.folded.wide + c.start, c.end - c.start);
         lua_rawseti(L, list, n);
     }
     return 1;
@@ -264,13 +312,20 @@ static int length(lua_State *L)
     return 1;
 }
 
-/* The code points of the first `most` units of a text. */
-static UChar32 *points_of(lua_State *L, const struct text *t, int32_t most, enum scratch use, size_t *count)
+/* The code points of the text at index, of its first `most` units. */
+static UChar32 *points_of(lua_State *L, int index, int32_t most, enum scratch use, size_t *count)
 {
     UErrorCode code = U_ZERO_ERROR;
-    int32_t len = t->len < most ? t->len : most;
+    (void)text_at(L, index);
+    lua_getiuservalue(L, index, 1);
+    struct folded f = fold(L, lua_gettop(L), most < TEXT_BYTES / 3 ? (size_t)most * 3 : TEXT_BYTES); /* UTF-8 of a unit */
+    lua_pop(L, 1);
+    int32_t len = f.len < most ? f.len : most;
     UChar32 *points = scratch(L, use, (size_t)len, sizeof *points);
-    icu.u_strToUTF32WithSub(points, len + 1, &len, t->folded, len, 0xFFFD, NULL, &code);
+    for (int32_t i = 0; i < len && f.ascii; i++)
+        points[i] = f.ascii[i];
+    if (f.wide)
+        icu.u_strToUTF32WithSub(points, len + 1, &len, f.wide, len, 0xFFFD, NULL, &code);
     *count = (size_t)len;
     return points;
 }
@@ -281,11 +336,11 @@ static int script_of_text(lua_State *L)
     enum { LOOKED_AT = 200, CODES = USCRIPT_CODE_LIMIT };
     unsigned counts[CODES] = {0}, best = USCRIPT_COMMON;
     size_t count;
-    const UChar32 *point = points_of(L, text_at(L, 1), 2 * LOOKED_AT, FOR_POINTS, &count);
+    const UChar32 *point = points_of(L, 1, 2 * LOOKED_AT, FOR_POINTS, &count);
     for (size_t i = 0; i < count && i < LOOKED_AT; i++) {
         UErrorCode code = U_ZERO_ERROR;
         UChar32 c = point[i];
-        UScriptCode script = c < 0x80 ? (is_letter((UChar)c) ? USCRIPT_LATIN : USCRIPT_COMMON) : icu.uscript_getScript(c, &code);
+        UScriptCode script = c < 0x80 ? (is_letter((char)c) ? USCRIPT_LATIN : USCRIPT_COMMON) : icu.uscript_getScript(c, &code);
         if (U_SUCCESS(code) && script > USCRIPT_INHERITED && ++counts[script] > counts[best])
             best = (unsigned)script;
     }
@@ -343,15 +398,14 @@ static int new_phrases(lua_State *L)
     return 1;
 }
 
-/* text.first(s, phrases): the place of the first phrase in their list that s holds, wherever; nil: it holds none. Called
- * with some eighty phrases for each answer, of which mostly none is there. */
+/* text.first(s, phrases, most): the place of the first phrase in their list that text.fold(s, most) holds, wherever; nil:
+ * it holds none. Called with some eighty phrases for each answer, of which mostly none is there. */
 static int first_phrase(lua_State *L)
 {
-    struct str s;
-    s.ptr = luaL_checklstring(L, 1, &s.len);
+    bool ascii;
     const struct phrases *all = luaL_checkudata(L, 2, phrases_type);
+    struct str s = fold_plain(L, 1, at_most(L, 3), &ascii);
     size_t found = all->count + 1;
-    sandbox_charge(L, s.len);
     for (size_t at = 0; at + 1 < s.len; at++)
         for (size_t i = all->head[head_of(s.ptr + at)]; i && i < found; i = all->phrase[i - 1].next) {
             struct str p = all->phrase[i - 1].text;
@@ -411,7 +465,7 @@ static int new_lexicon(lua_State *L)
         for (lua_Integer k = 1; k <= words && x->count < count; k++) {
             lua_geti(L, 4, k); /* 5 */
             struct folded f = fold(L, 5, SIZE_MAX);
-            x->word[x->count] = (struct lexicon_word){hash(f.ptr, f.len), i};
+            x->word[x->count] = (struct lexicon_word){hash_word(&f, 0, f.len), i};
             x->some[x->word[x->count++].hash % LEXICON_BITS] = true;
             lua_settop(L, 4);
         }
@@ -470,7 +524,7 @@ static int list_pieces(lua_State *L)
     luaL_argcheck(L, s.len <= TEXT_BYTES, 1, "the text is longer than 1 MiB");
     sandbox_charge(L, s.len);
     lua_settop(L, 1);
-    UChar *wide = scratch(L, FOR_WIDE, s.len + 1, sizeof *wide);
+    UChar *wide = scratch(L, FOR_RAW, s.len + 1, sizeof *wide);
     icu.u_strFromUTF8WithSub(wide, (int32_t)s.len + 1, &len, s.ptr, (int32_t)s.len, 0xFFFD, NULL, &code);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &breaker_key);
     UBreakIterator *breaker = *(UBreakIterator **)luaL_checkudata(L, -1, breaker_type);
@@ -600,9 +654,9 @@ static int rouge_l(lua_State *L)
 /* Levenshtein 1966, Soviet Physics Doklady 10, 707-710, over code points: 1 - distance / the longer length. */
 static int edit(lua_State *L)
 {
-    const struct text *a = text_at(L, 1), *b = text_at(L, 2);
     size_t x, y;
-    const UChar32 *left = points_of(L, a, INT32_MAX, FOR_POINTS, &x), *right = points_of(L, b, INT32_MAX, FOR_OTHER_POINTS, &y);
+    const UChar32 *left = points_of(L, 1, INT32_MAX, FOR_POINTS, &x),
+                  *right = points_of(L, 2, INT32_MAX, FOR_OTHER_POINTS, &y);
     size_t longer = x > y ? x : y;
     if (!longer || longer > POINTS_MAX)
         return 0;
@@ -634,12 +688,12 @@ static size_t without_space(UChar32 *point, size_t count)
 }
 
 /* The hashes of all runs of n code points, sorted; how many. */
-static size_t ngrams(const UChar32 *point, size_t len, size_t n, uint64_t *out)
+static size_t ngrams(lua_State *L, const UChar32 *point, size_t len, size_t n, uint64_t *out)
 {
     size_t count = 0;
     for (; count + n <= len; count++)
         out[count] = hash((const UChar *)(point + count), (int32_t)(n * 2));
-    sort_numbers(out, count);
+    sort_numbers(L, out, count);
     return count;
 }
 
@@ -647,8 +701,8 @@ static size_t ngrams(const UChar32 *point, size_t len, size_t n, uint64_t *out)
 static int chrf(lua_State *L)
 {
     size_t a, b, orders = 0;
-    UChar32 *one = points_of(L, text_at(L, 1), INT32_MAX, FOR_POINTS, &a),
-            *other = points_of(L, text_at(L, 2), INT32_MAX, FOR_OTHER_POINTS, &b);
+    UChar32 *one = points_of(L, 1, INT32_MAX, FOR_POINTS, &a),
+            *other = points_of(L, 2, INT32_MAX, FOR_OTHER_POINTS, &b);
     if (a > POINTS_MAX || b > POINTS_MAX)
         return 0;
     a = without_space(one, a);
@@ -657,7 +711,7 @@ static int chrf(lua_State *L)
     double precision = 0, recall = 0;
     for (size_t n = 1; n <= NGRAM; n++) {
         sandbox_charge(L, (a > b ? a : b) * 10);
-        size_t x = ngrams(one, a, n, left), y = ngrams(other, b, n, right), both = 0;
+        size_t x = ngrams(L, one, a, n, left), y = ngrams(L, other, b, n, right), both = 0;
         if (!x || !y)
             break;
         for (size_t i = 0, k = 0; i < x && k < y;) {

@@ -70,6 +70,8 @@ static bool write_spec(struct buf *json, const struct job_spec *job, struct err 
     buf_adds(json, job->on_missing == ON_MISSING_SKIP ? "\"skip\"" : "\"wait\"");
     add_member(json, "warm");
     buf_adds(json, job->warm ? "true" : "false");
+    add_member(json, "scored");
+    buf_adds(json, job->scored ? "true" : "false");
     add_member(json, "settings");
     buf_adds(json, job->settings ? job->settings : "{}");
     add_member(json, "questions");

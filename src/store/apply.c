@@ -97,24 +97,10 @@ void applier_free(struct applier *a)
     free(a);
 }
 
-/* Most bodies are; a look at eight bytes a time costs a twentieth of decoding them. */
-static bool is_ascii(struct str text)
-{
-    size_t i = 0;
-    uint64_t bits = 0, word;
-    for (; i + sizeof word <= text.len; i += sizeof word) {
-        memcpy(&word, text.ptr + i, sizeof word);
-        bits |= word;
-    }
-    for (; i < text.len; i++)
-        bits |= (unsigned char)text.ptr[i];
-    return (bits & UINT64_C(0x8080808080808080)) == 0;
-}
-
 /* What an endpoint sent may be any bytes; a TEXT column holds text. */
 static void bind_foreign(struct applier *a, struct stmt *st, int at, struct str text)
 {
-    if (text.ptr && !is_ascii(text) && !text_is_utf8(text)) {
+    if (text.ptr && !text_is_ascii(text) && !text_is_utf8(text)) {
         assert(a->texts_used < TEXTS_MAX);
         struct buf *valid = &a->texts[a->texts_used++];
         text_add_utf8(valid, text);

@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import re
+import sqlite3
 
 import pytest
 from selenium import webdriver
@@ -139,6 +140,19 @@ def test_the_jobs_own_scorer(asked, write):
     assert cells["q1", "big", "eu"]["mean_score"] >= 12 and "mean_score" not in cells["q2", "big", "eu"]
     without = canvass("report", "last", "--json", "--no-score").json
     assert not [f for f in without["findings"] if f["kind"] == "score"]
+
+
+def test_a_script_without_a_scorer_is_not_loaded(asked):
+    canvass = asked(lambda prompt, region, model, n: "4", samples=1)
+    with contextlib.closing(sqlite3.connect(canvass.folder / "canvass.db")) as db, db:
+        assert db.execute("SELECT spec->>'$.scored' FROM jobs").fetchone() == (0,)
+        db.execute("UPDATE job_files SET text = 'no Lua'")
+    said = canvass("report", "last")
+    assert said.status == 0, said
+    with contextlib.closing(sqlite3.connect(canvass.folder / "canvass.db")) as db, db:  # as versions wrote it that did not say so
+        db.execute("UPDATE jobs SET spec = json_remove(spec, '$.scored')")
+    said = canvass("report", "last")
+    assert said.status != 0 and "--no-score does without" in said.err and "job.lua" in said.err, said
 
 
 def test_a_scorer_that_fails(asked):

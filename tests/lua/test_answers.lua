@@ -202,12 +202,14 @@ function suite.changes_are_the_fewest()
 end
 
 function suite.the_first_phrase_of_the_list_is_found()
-    local phrases = text.phrases { "not here", "the sea", "the", "sea side", "seas", "\0\xff" }
+    local phrases = text.phrases { "not here", "the sea", "the", "sea side", "seas", "\0ж" }
     equal(text.first("by the sea side", phrases), 2)
     equal(text.first("by the se", phrases), 3)
     equal(text.first("overseas", phrases), 5)
-    equal(text.first("a\0\xff", phrases), 6)
-    for _, s in ipairs { "", "t", "th", "sea", "SEA SIDE", "e a" } do
+    equal(text.first("a\0Ж", phrases), 6)
+    equal(text.first("By  THE\nSea", phrases), 2)
+    equal(text.first("by the sea side", phrases, 8), 3)
+    for _, s in ipairs { "", "t", "th", "sea", "sea\u{301} side", "e a" } do
         equal(text.first(s, phrases), nil, s)
     end
     equal(text.first("anything", text.phrases {}), nil)
@@ -222,6 +224,16 @@ function suite.folding_stops_where_it_is_told()
     equal(text.fold("aé", 2), "a\u{FFFD}")
     equal(select(2, text.fold("abcé", 3)), true)
     equal(text.fold("", 0), "")
+end
+
+function suite.the_largest_answers_fit()
+    for _, piece in ipairs { "word ", "слово ", "字" } do
+        local long = piece:rep((1 << 20) // #piece)
+        local t = text.new(long .. " and what comes after the first MiB")
+        assert(#t > 90000 and text.jaccard(t, text.new(long)) == 1, piece)
+        equal(text.edit(t, t), nil) -- too long to be compared by its letters
+        assert(not pcall(text.words, long .. (" "):rep(10)))
+    end
 end
 
 function suite.nothing_in_html_is_markup_or_control()

@@ -1,6 +1,7 @@
 -- How far each region is from the others, for each model: every effect with its interval, found or not. For looking at:
 -- the intervals are each by itself, and only findings are corrected for how many there are.
 
+local numbers = require "canvass.numbers"
 local settings = require "canvass.analysis.settings"
 local tests = require "canvass.analysis.tests"
 
@@ -21,16 +22,16 @@ local function means(stratum, region)
     return inside, n_inside, outside, n_outside
 end
 
--- The clusters that questions come in, by number.
-local function clusters_of(about)
-    local list, number, count = {}, {}, 0
+-- The clusters that questions come in, by number; known: those so far.
+local function clusters_of(about, known)
+    local list = numbers.list(#about)
     for i, question in ipairs(about) do
         local name = question.group or question.id
-        if not number[name] then
-            count = count + 1
-            number[name] = count
+        if not known.number[name] then
+            known.count = known.count + 1
+            known.number[name] = known.count
         end
-        list[i] = number[name]
+        list[i] = known.number[name]
     end
     return list
 end
@@ -45,13 +46,33 @@ local function difference(kind, stratum, region)
     return kind == "length" and (x / n) / (y / m) - 1 or x / n - y / m, { x, n, y, m }
 end
 
-local function one(kind, strata, cluster, region)
-    local list, clusters, only, known = {}, {}, nil, {}
+-- Without any that varies there is nothing to add up.
+local function none(strata, cluster, region, kind)
+    local n, first, several, known = 0, nil, false, {}
     for i, stratum in ipairs(strata) do
-        local d = known[stratum] -- there is one of those that are all the same, for many questions
+        if known[stratum] == nil then -- there is one for many questions
+            known[stratum] = difference(kind, stratum, region)
+        end
+        if known[stratum] then
+            n, first = n + 1, first or cluster[i]
+            several = several or cluster[i] ~= first
+        end
+    end
+    return several and { effect = 0.0, low = 0.0, high = 0.0, questions = n } or nil
+end
+
+local function one(kind, pooled, cluster, region)
+    local strata, only, known = pooled.strata, nil, {}
+    local nothing = not pooled.varied and none(strata, cluster, region, kind)
+    if nothing then
+        return nothing
+    end
+    local list, clusters = numbers.list(#strata), numbers.list(#strata)
+    for i, stratum in ipairs(strata) do
+        local d = known[stratum]
         if d == nil then
             d, only = difference(kind, stratum, region)
-            known[stratum] = d
+            known[stratum] = stratum.varied == false and d or nil
         end
         if d then
             list[#list + 1], clusters[#clusters + 1] = d, cluster[i]
@@ -73,13 +94,13 @@ end
 
 -- a: the analysis. With two regions the second is the first's mirror, and left out.
 function effects.list(a)
-    local list = {}
+    local list, known = {}, { number = {}, count = 0 }
     for _, kind in ipairs(KINDS) do
         for _, model in ipairs(a.model_order) do
             local pooled = a:pooled_of(model, kind)
-            local clusters = clusters_of(pooled.about)
+            local clusters = clusters_of(pooled.about, known)
             for place = 1, #a.region_order > 2 and #a.region_order or #a.region_order - 1 do
-                local e = one(kind, pooled.strata, clusters, place)
+                local e = one(kind, pooled, clusters, place)
                 if e then
                     e.kind, e.model_id, e.region = kind, model, a.region_order[place]
                     list[#list + 1] = e

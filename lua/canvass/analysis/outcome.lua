@@ -99,40 +99,26 @@ local function declined(opening)
     return nil
 end
 
--- Most texts hold not even the plain beginning of any of these, which is found much faster; and ASCII holds no phrase
--- that is not.
-local function prepare(wanted)
-    local kept = { refusals = {}, patterns = {} }
-    local any = table.move(outcome.starts, 1, #outcome.starts, 1, {})
-    for _, phrase in ipairs(outcome.refusals) do
-        kept.refusals[#kept.refusals + 1] = wanted(phrase) and phrase or nil
-    end
-    for _, pattern in ipairs(outcome.refusal_patterns) do
-        kept.patterns[#kept.patterns + 1] = wanted(pattern) and pattern or nil
-    end
-    table.move(kept.refusals, 1, #kept.refusals, #any + 1, any)
-    for _, pattern in ipairs(kept.patterns) do
-        any[#any + 1] = pattern:match("^[^%[]+")
-    end
-    kept.any, kept.phrases = text.phrases(any), text.phrases(kept.refusals)
-    return kept
+-- Most texts hold not even the plain beginning of any of these, which is found much faster.
+local beginnings = table.move(outcome.starts, 1, #outcome.starts, 1, {})
+table.move(outcome.refusals, 1, #outcome.refusals, #beginnings + 1, beginnings)
+for _, pattern in ipairs(outcome.refusal_patterns) do
+    beginnings[#beginnings + 1] = pattern:match("^[^%[]+")
 end
-local all = prepare(function() return true end)
-local of_ascii = prepare(function(phrase) return not phrase:find("[\128-\255]") end)
+local any, refusals = text.phrases(beginnings), text.phrases(outcome.refusals)
 
 -- The phrase by which an answer refuses, or nil.
 function outcome.refusal(answer)
-    local opening, ascii = text.fold(answer, OPENING_BYTES)
-    local said = ascii and of_ascii or all
-    if not text.first(opening, said.any) then
+    if not text.first(answer, any, OPENING_BYTES) then
         return nil
     end
+    local opening = text.fold(answer, OPENING_BYTES)
     local phrase = declined(opening)
-    local n = not phrase and text.first(opening, said.phrases)
+    local n = not phrase and text.first(opening, refusals)
     if phrase or n then
-        return phrase or said.refusals[n]
+        return phrase or outcome.refusals[n]
     end
-    for _, pattern in ipairs(said.patterns) do
+    for _, pattern in ipairs(outcome.refusal_patterns) do
         local found = opening:match(pattern)
         if found then
             return found
