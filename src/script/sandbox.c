@@ -203,8 +203,7 @@ struct script *script_new(const struct script_options *o)
     assert(s->L);
     lua_atpanic(s->L, panic);
     memcpy(lua_getextraspace(s->L), &s, sizeof s); /* copied into each coroutine */
-    /* What our own analysis makes it mostly keeps, and to look at all of that again each time it has doubled is too often. */
-    lua_gc(s->L, LUA_GCGEN, 0, o->trusted ? 200 : 0);
+    lua_gc(s->L, LUA_GCGEN, 0, 0);
     lua_pushcfunction(s->L, open_state);
     int status = lua_pcall(s->L, 0, 0, 0);
     assert(status == LUA_OK);

@@ -35,8 +35,8 @@ struct script_options {
     bool folder_first;                    /* its files stand in for built-in modules of the same name */
     const struct sources *kept;           /* they look here instead; borrowed; NULL: in the folder */
     const struct script_limits *limits;   /* NULL: the defaults */
-    bool trusted;                         /* all it runs is the program's own: time is looked at in long calls only, for
-                                             the hook costs a tenth */
+    bool trusted;                         /* all it runs is the program's own: no hook, which costs a tenth; time is
+                                             looked at in long calls and when memory is made */
     void (*print)(void *ctx, const char *line); /* print(); NULL: dropped */
     void *ctx;
 };

@@ -13,8 +13,12 @@ function contaminants.new()
 end
 
 function methods:execution(row, what)
-    self.retried = self.retried + ((row.attempts or 0) > 1 and 1 or 0)
-    self.reasked = self.reasked + ((row.posts or 0) > 1 and 1 or 0)
+    if (row.attempts or 0) > 1 then
+        self.retried = self.retried + 1
+    end
+    if (row.posts or 0) > 1 then
+        self.reasked = self.reasked + 1
+    end
     if row.class == "wrong_region" or row.class == "wrong_model" then
         self[row.class] = self[row.class] + 1
     end
