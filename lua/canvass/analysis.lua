@@ -348,8 +348,14 @@ local function usual_language(items)
     return most
 end
 
+-- The stratum of those that have the field.
+function methods:marked(items, field, value_of)
+    local list = with(items, field)
+    return self:stratum(list, self:groups_of(list), value_of)
+end
+
 function methods:end_model(question, model_id, model)
-    local count, sizes, strata = #model.items, {}, {}
+    local count, sizes, strata, scored, graded = #model.items, {}, {}, nil, nil
     local asked, came, answers = numbers.list(count), numbers.list(count), numbers.list(count)
     for _, item in ipairs(model.items) do
         local cell = model.cells[item.region]
@@ -362,9 +368,11 @@ function methods:end_model(question, model_id, model)
             answers[#answers + 1] = item
         end
         if item.score then
+            scored = true
             add_mark(cell, "score", "scored", item.score)
         end
         if item.grade then
+            graded = true
             add_mark(cell, "grade", "graded", item.grade)
             add_mark(self.success[self.region_order[item.region]], "grade", "graded", item.grade)
         end
@@ -383,10 +391,9 @@ function methods:end_model(question, model_id, model)
     strata.language = #spoken > 0 and self:stratum(spoken,
         #spoken == #answers and of_answers or self:groups_of(spoken),
         function(item) return item.language ~= usual and 1 or 0 end) or nil
-    for kind, field in pairs { answer = "correct", score = "score", grade = "grade" } do
-        local items = with(kind == "answer" and answers or model.items, field)
-        strata[kind] = #items > 0 and self:stratum(items, self:groups_of(items), value[kind]) or nil
-    end
+    strata.answer = question.expected ~= nil and self:marked(answers, "correct", value.answer) or nil
+    strata.score = scored and self:marked(model.items, "score", value.score)
+    strata.grade = graded and self:marked(model.items, "grade", value.grade)
     strata.similarity = self:words_of(answers, of_answers, model_id)
     strata.meaning = self.derived.embed and self:meaning_of(answers, model_id)
     for _, kind in ipairs(kinds) do

@@ -25,4 +25,12 @@ static inline bool word_is_plain(uint64_t word)
     return !((word | quotes | slashes | controls | deletes) & WORD_HIGHS);
 }
 
+/* Of eight bytes that are all ASCII: A to Z become a to z. Each byte's high bit tells first whether it is from A on,
+ * then whether it is beyond Z. */
+static inline uint64_t word_lower(uint64_t word)
+{
+    uint64_t from_a = word + WORD_ONES * (0x80 - 'A'), beyond_z = word + WORD_ONES * (0x7F - 'Z');
+    return word | ((from_a & ~beyond_z & WORD_HIGHS) >> 2);
+}
+
 #endif

@@ -6,7 +6,9 @@
  * a text is numbers: its words in order, and its set of words. */
 #include <stdlib.h>
 
+#include "base/defs.h"
 #include "base/text.h"
+#include "base/word.h"
 #include "script/sandbox_priv.h"
 #include "script/text_lib.h"
 #include "script/text_lib_priv.h"
@@ -63,7 +65,12 @@ struct folded texts_fold(lua_State *L, int index, size_t most)
     if (!text_is_ascii(s))
         return fold_unicode(L, s);
     struct folded out = {.ascii = texts_scratch(L, FOR_ASCII, s.len, 1), .len = (int32_t)s.len};
-    for (size_t i = 0; i < s.len; i++)
+    size_t i = 0;
+    for (uint64_t word; i + sizeof word <= s.len; i += sizeof word) {
+        word = word_lower(word_load(s.ptr + i));
+        memcpy(out.ascii + i, &word, sizeof word);
+    }
+    for (; i < s.len; i++)
         out.ascii[i] = (char)(s.ptr[i] + (s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? 'a' - 'A' : 0));
     return out;
 }
@@ -172,6 +179,7 @@ uint64_t texts_hash_word(const struct folded *f, int32_t start, int32_t end)
  * short, and qsort compares through a pointer. */
 void texts_sort(lua_State *L, uint64_t *p, size_t n)
 {
+    enum { FEW = 256 };
     static const size_t gaps[] = {79445, 30967, 11890, 4605, 1750, 701, 301, 132, 57, 23, 10, 4, 1};
     size_t place[257] = {0};
     uint64_t *sorted = texts_scratch(L, FOR_SORTING, n, sizeof *sorted);
@@ -181,7 +189,7 @@ void texts_sort(lua_State *L, uint64_t *p, size_t n)
         place[i] += place[i - 1];
     for (size_t i = 0; i < n; i++)
         sorted[place[p[i] >> 56]++] = p[i];
-    for (size_t g = 0; g < sizeof gaps / sizeof *gaps; g++)
+    for (size_t g = n <= FEW ? ARRAY_LEN(gaps) - 1 : 0; g < ARRAY_LEN(gaps); g++)
         for (size_t i = gaps[g]; i < n; i++) {
             uint64_t x = sorted[i];
             size_t k = i;

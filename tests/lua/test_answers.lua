@@ -224,6 +224,16 @@ function suite.folding_stops_where_it_is_told()
     equal(text.fold("aé", 2), "a\u{FFFD}")
     equal(select(2, text.fold("abcé", 3)), true)
     equal(text.fold("", 0), "")
+    local ascii = {}
+    for c = 33, 126 do
+        ascii[#ascii + 1] = string.char(c)
+    end
+    ascii = table.concat(ascii)
+    for from = 1, #ascii do
+        for last = from - 1, math.min(#ascii, from + 17) do
+            equal(text.fold(ascii:sub(from, last)), ascii:sub(from, last):lower())
+        end
+    end
 end
 
 function suite.the_largest_answers_fit()
