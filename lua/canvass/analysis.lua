@@ -21,6 +21,7 @@ local numbers = require "canvass.numbers"
 local outcome = require "canvass.analysis.outcome"
 local resample = require "canvass.analysis.resample"
 local settings = require "canvass.analysis.settings"
+local strata = require "canvass.analysis.strata"
 local text = require "canvass.text"
 local verdict = require "canvass.analysis.verdict"
 
@@ -30,7 +31,7 @@ local kinds = { "refusal", "answer", "similarity", "length", "missing", "languag
 
 function analysis.new(seed, by)
     return setmetatable({
-        seed = seed, by = by or "region", jobs = {}, lists = {}, constant = {}, course = course.new(), alike = {},
+        seed = seed, by = by or "region", jobs = {}, strata = strata.new(), course = course.new(), alike = {},
             source = resample.source(seed), job = {}, questions = {}, question_order = {},
         regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
         success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
@@ -99,7 +100,7 @@ function methods:execution(row)
         self:end_question()
         self.current, self.by_model = row.question_id, {}
     end
-    local region = self.regions[row.region] or place(self.regions, self.region_order, row.region)
+    local region = place(self.regions, self.region_order, row.region)
     local model = self.by_model[row.model_id]
     if not model then
         place(self.models, self.model_order, row.model_id)
@@ -141,63 +142,6 @@ end
 
 -- ---- the end of a question ----
 
-local function of(index, name)
-    local there = index[name]
-    if not there then
-        there = {}
-        index[name] = there
-    end
-    return there
-end
-
--- The regions of items: one list for all that have the same.
-function methods:groups_of(items)
-    local groups = numbers.list(#items)
-    for i = 1, #items do
-        groups[i] = items[i].region
-    end
-    local key = table.concat(groups, " ")
-    self.lists[key] = self.lists[key] or groups
-    return self.lists[key]
-end
-
--- What value says of each item; nil without any. Most questions have nothing lost or refused: where all are the same
--- there is one stratum for all questions.
-function methods:stratum(items, groups, value)
-    local values, varied = numbers.list(#items), false
-    for i = 1, #items do
-        values[i] = value(items[i])
-        varied = varied or values[i] ~= values[1]
-    end
-    if varied or #items == 0 then
-        return varied and { groups = groups, values = values, varied = true } or nil
-    end
-    local same = of(of(self.constant, values[1]), groups)
-    if not same.groups then
-        same.groups, same.values, same.varied = groups, values, false
-    end
-    return same
-end
-
--- The sums for pairs of regions, over the questions of a model: for each two of groups, in the order of its pairs.
-local function sums_of(of_model, groups)
-    local list = of_model.lists[groups]
-    if list then
-        return list
-    end
-    list = {}
-    for i = 1, #groups do
-        for k = i + 1, #groups do
-            local a, b = math.min(groups[i], groups[k]), math.max(groups[i], groups[k])
-            local key = a << 16 | b
-            of_model.sums[key] = of_model.sums[key] or { sum = 0, n = 0, a = a, b = b }
-            list[#list + 1] = of_model.sums[key]
-        end
-    end
-    of_model.lists[groups] = list
-    return list
-end
-
 -- Of a region not more than there is time for, and how many that leaves out.
 function methods:chosen(items)
     local texts, per_region, left_out = {}, {}, 0
@@ -216,31 +160,6 @@ function methods:chosen(items)
     return texts, left_out
 end
 
--- The stratum of all pairs' distances. They are added up in sum, within regions and between them, and in alike by
--- model and pair of regions. measure(a, b) says how alike two are, and whether they count as the same.
-local function likeness_of(texts, groups, alike, sum, measure)
-    local distances, at = numbers.list(#texts * (#texts - 1) // 2), 0
-    local sums = sums_of(alike, groups)
-    for i = 1, #texts do
-        local a, group = texts[i], groups[i]
-        for k = i + 1, #texts do
-            local share, same = measure(a, texts[k])
-            at = at + 1
-            distances[at] = 1 - share
-            local pair = sums[at]
-            pair.sum, pair.n = pair.sum + share, pair.n + 1
-            same = same and 1 or 0
-            if group == groups[k] then
-                sum.within, sum.n_within = sum.within + share, sum.n_within + 1
-                sum.same_within = sum.same_within + same
-            else
-                sum.between, sum.n_between, sum.same = sum.between + share, sum.n_between + 1, sum.same + same
-            end
-        end
-    end
-    return { groups = groups, distances = distances, varied = true }
-end
-
 local jaccard, same_answer = text.jaccard, settings.same_answer
 
 local function in_words(a, b)
@@ -248,16 +167,11 @@ local function in_words(a, b)
     return share, share >= same_answer or (a.correct ~= nil and a.correct == b.correct)
 end
 
-local function alike_of(index, model_id)
-    index[model_id] = index[model_id] or { sums = {}, lists = {} }
-    return index[model_id]
-end
-
 function methods:words_of(items, groups, model_id)
     local texts, left_out = self:chosen(items)
     self.left_out = self.left_out + left_out
-    groups = left_out > 0 and self:groups_of(texts) or groups
-    return likeness_of(texts, groups, alike_of(self.alike, model_id), self.likeness, in_words)
+    groups = left_out > 0 and self.strata:groups_of(texts) or groups
+    return strata.likeness(texts, groups, strata.alike_of(self.alike, model_id), self.likeness, in_words)
 end
 
 local function in_meaning(a, b)
@@ -278,7 +192,8 @@ function methods:meaning_of(items, model_id)
         end
     end
     local texts = self:chosen(with)
-    return likeness_of(texts, self:groups_of(texts), alike_of(self.alike_in_meaning, model_id), self.meaning,
+    return strata.likeness(texts, self.strata:groups_of(texts),
+        strata.alike_of(self.alike_in_meaning, model_id), self.meaning,
         in_meaning)
 end
 
@@ -329,14 +244,6 @@ local value = {
     grade = function(item) return item.grade end,
 }
 
-local function with(items, field)
-    local list = {}
-    for _, item in ipairs(items) do
-        list[#list + 1] = item[field] ~= nil and item or nil
-    end
-    return list
-end
-
 -- The language that most are in.
 local function usual_language(items)
     local spoken, most = {}, nil
@@ -348,14 +255,8 @@ local function usual_language(items)
     return most
 end
 
--- The stratum of those that have the field.
-function methods:marked(items, field, value_of)
-    local list = with(items, field)
-    return self:stratum(list, self:groups_of(list), value_of)
-end
-
 function methods:end_model(question, model_id, model)
-    local count, sizes, strata, scored, graded = #model.items, {}, {}, nil, nil
+    local count, sizes, made, all, scored, graded = #model.items, {}, {}, self.strata, nil, nil
     local asked, came, answers = numbers.list(count), numbers.list(count), numbers.list(count)
     for _, item in ipairs(model.items) do
         local cell = model.cells[item.region]
@@ -380,31 +281,32 @@ function methods:end_model(question, model_id, model)
         self.repeats = math.max(self.repeats, sizes[item.region])
     end
     -- Those that came are some of those asked, the answers some of these: as many are the same.
-    local of_asked = self:groups_of(asked)
-    local of_came = #came == #asked and of_asked or self:groups_of(came)
-    local of_answers = #answers == #came and of_came or self:groups_of(answers)
-    strata.missing = self:stratum(asked, of_asked, value.missing)
-    strata.refusal = self:stratum(came, of_came, value.refusal)
-    strata.length = self:stratum(answers, of_answers, value.length)
-    local spoken = with(answers, "language")
+    local of_asked = all:groups_of(asked)
+    local of_came = #came == #asked and of_asked or all:groups_of(came)
+    local of_answers = #answers == #came and of_came or all:groups_of(answers)
+    made.missing = all:of(asked, of_asked, value.missing)
+    made.refusal = all:of(came, of_came, value.refusal)
+    made.length = all:of(answers, of_answers, value.length)
+    local spoken = strata.with(answers, "language")
     local usual = usual_language(spoken)
-    strata.language = #spoken > 0 and self:stratum(spoken,
-        #spoken == #answers and of_answers or self:groups_of(spoken),
+    made.language = #spoken > 0 and all:of(spoken,
+        #spoken == #answers and of_answers or all:groups_of(spoken),
         function(item) return item.language ~= usual and 1 or 0 end) or nil
-    strata.answer = question.expected ~= nil and self:marked(answers, "correct", value.answer) or nil
-    strata.score = scored and self:marked(model.items, "score", value.score)
-    strata.grade = graded and self:marked(model.items, "grade", value.grade)
-    strata.similarity = self:words_of(answers, of_answers, model_id)
-    strata.meaning = self.derived.embed and self:meaning_of(answers, model_id)
+    made.answer = question.expected ~= nil and all:marked(answers, "correct", value.answer) or nil
+    made.score = scored and all:marked(model.items, "score", value.score)
+    made.grade = graded and all:marked(model.items, "grade", value.grade)
+    made.similarity = self:words_of(answers, of_answers, model_id)
+    made.meaning = self.derived.embed and self:meaning_of(answers, model_id)
     for _, kind in ipairs(kinds) do
-        if strata[kind] then
-            self:end_stratum(kind, strata[kind], question, model_id, answers)
+        if made[kind] then
+            self:end_stratum(kind, made[kind], question, model_id, answers)
         end
     end
 end
 
 function methods:pooled_of(model_id, kind)
-    local of_model = of(self.pooled, model_id)
+    local of_model = self.pooled[model_id] or {}
+    self.pooled[model_id] = of_model
     of_model[kind] = of_model[kind] or { strata = {}, about = {} }
     return of_model[kind]
 end
@@ -432,15 +334,15 @@ function methods:skip(why)
     self.not_computed[why] = (self.not_computed[why] or 0) + 1
 end
 
--- strata, and the questions that they are about
-function methods:compare(kind, question_id, model_id, strata, about)
+-- list: of strata; about: of the questions that they are of
+function methods:compare(kind, question_id, model_id, list, about)
     local name = kind .. "/" .. model_id .. "/" .. (question_id or "")
-    local p, how = compare.p(kind, strata, #self.region_order, self.source(name))
+    local p, how = compare.p(kind, list, #self.region_order, self.source(name))
     if not p then
         self:skip(how)
         return nil
     end
-    local c = { kind = kind, question_id = question_id, model_id = model_id, strata = strata, about = about,
+    local c = { kind = kind, question_id = question_id, model_id = model_id, strata = list, about = about,
                 name = name, p = p, test = how, regions = #self.region_order }
     self.comparisons[#self.comparisons + 1] = c
     return c
@@ -453,9 +355,9 @@ function methods:finish()
     for _, model_id in ipairs(self.model_order) do
         for _, kind in ipairs(kinds) do
             local pooled = self:pooled_of(model_id, kind)
-            local strata = pooled.strata
-            if #strata > 1 or (#strata == 1 and not compare.repeats(strata[1])) then
-                self:compare(kind, nil, model_id, strata, pooled.about)
+            local list = pooled.strata
+            if #list > 1 or (#list == 1 and not compare.repeats(list[1])) then
+                self:compare(kind, nil, model_id, list, pooled.about)
             end
         end
     end
@@ -492,7 +394,7 @@ function methods:alike_list(alike)
     local list = json.array {}
     for _, model_id in ipairs(self.model_order) do
         local pairs_of = {}
-        for _, pair in pairs(alike_of(alike, model_id).sums) do
+        for _, pair in pairs(strata.alike_of(alike, model_id).sums) do
             pairs_of[#pairs_of + 1] = pair
         end
         table.sort(pairs_of, function(x, y) return x.a < y.a or x.a == y.a and x.b < y.b end)
