@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "base/pool.h"
 #include "base/timeutil.h"
 #include "script/numbers.h"
 #include "script/sandbox_priv.h"
@@ -19,6 +18,7 @@ enum {
     HOOK_INSTRUCTIONS = 1000,
     TRAFFIC_BYTES = 16 << 20,   /* allocated between two looks at the clock */
     MEMORY_LEAST = 1 << 20,     /* the libraries alone take 60 KB */
+    PIECES_PER_CAP = 2,         /* blocks of a size that is no longer asked for are never given back */
     MEMORY_RESERVE = 256 << 10, /* beyond the cap, so that a doomed state can still say why */
 };
 
@@ -122,8 +122,17 @@ void sandbox_charge(lua_State *L, size_t steps)
 }
 
 /* Lua asks a second time after a full collection; only that refusal is final. (Its string buffers ask once; then
- * the call fails with LUA_ERRMEM.) Work that a
- * single instruction does on long strings is charged here, for the hook does not see it. */
+ * the call fails with LUA_ERRMEM.) */
+static bool refuse(struct script *s, size_t nsize)
+{
+    sandbox_where(s->running, s->refused_where);
+    if (s->refused == nsize)
+        doom_memory(s);
+    s->refused = nsize;
+    return false;
+}
+
+/* Work that a single instruction does on long strings is charged here, for the hook does not see it. */
 static bool may_grow(struct script *s, size_t more, size_t nsize)
 {
     s->traffic_left -= (int64_t)nsize;
@@ -135,16 +144,7 @@ static bool may_grow(struct script *s, size_t more, size_t nsize)
         }
     }
     size_t room = s->limits.memory_bytes + (s->doomed ? MEMORY_RESERVE : 0);
-    if (more <= room && s->used <= room - more) {
-        if (s->refused == nsize)
-            s->refused = 0;
-        return true;
-    }
-    sandbox_where(s->running, s->refused_where);
-    if (s->refused == nsize)
-        doom_memory(s);
-    s->refused = nsize;
-    return false;
+    return (more <= room && s->used <= room - more) || refuse(s, nsize);
 }
 
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
@@ -154,14 +154,18 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
         osize = 0; /* it is a type tag then */
     if (nsize == 0) {
         s->used -= osize;
-        pool_free(ptr);
+        slab_free(&s->slab, ptr, osize);
         return NULL;
     }
     if (nsize > osize && !may_grow(s, nsize - osize, nsize))
         return NULL;
-    void *fresh = pool_realloc(ptr, nsize);
-    if (!fresh)
-        return nsize <= osize ? ptr : NULL; /* Lua relies on shrinking never to fail */
+    void *fresh = slab_realloc(&s->slab, ptr, osize, nsize); /* Lua relies on shrinking never to fail */
+    if (!fresh) {
+        refuse(s, nsize);
+        return NULL;
+    }
+    if (s->refused == nsize)
+        s->refused = 0;
     s->used = s->used - osize + nsize;
     return fresh;
 }
@@ -188,6 +192,7 @@ struct script *script_new(const struct script_options *o)
     s->limits = o->limits ? *o->limits : (struct script_limits)SCRIPT_LIMITS_DEFAULT;
     if (s->limits.memory_bytes < MEMORY_LEAST)
         s->limits.memory_bytes = MEMORY_LEAST;
+    slab_init(&s->slab, PIECES_PER_CAP * s->limits.memory_bytes);
     s->folder = o->folder ? realpath(o->folder[0] ? o->folder : ".", NULL) : NULL;
     s->options.folder = NULL; /* the caller's, for the length of this call */
     s->options.limits = NULL;
@@ -203,7 +208,8 @@ struct script *script_new(const struct script_options *o)
     assert(s->L);
     lua_atpanic(s->L, panic);
     memcpy(lua_getextraspace(s->L), &s, sizeof s); /* copied into each coroutine */
-    lua_gc(s->L, LUA_GCGEN, 0, 0);
+    /* What a script of our own makes it mostly keeps until it ends: looking through all of that is seldom worth it. */
+    lua_gc(s->L, LUA_GCGEN, o->trusted ? 40 : 0, o->trusted ? 900 : 0);
     lua_pushcfunction(s->L, open_state);
     int status = lua_pcall(s->L, 0, 0, 0);
     assert(status == LUA_OK);
@@ -216,6 +222,7 @@ void script_free(struct script *s)
         return;
     lua_close(s->L);
     assert(s->used == 0);
+    slab_done(&s->slab);
     sandbox_free_files(s);
     buf_done(&s->json_out);
     buf_done(&s->json_scratch);

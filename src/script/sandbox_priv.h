@@ -1,4 +1,4 @@
-/* sandbox_priv.h -- the inside of a script, for sandbox*.c, pattern*.c and json*.c only.
+/* sandbox_priv.h -- the inside of a script, for what it calls in C.
  *
  * Who may raise: functions here that take a lua_State may, and are called in protected mode only. */
 #ifndef SCRIPT_SANDBOX_PRIV_H
@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/slab.h"
 #include "script/sandbox.h"
 
 enum {
@@ -26,6 +27,7 @@ struct script {
     struct script_options options;
     struct script_limits limits;
     char *folder;                  /* resolved; NULL: nowhere */
+    struct slab slab;              /* its memory */
     size_t used, refused;          /* bytes held; size of the request refused last, 0 once it was met */
     char refused_where[SANDBOX_WHERE];
     int64_t traffic_left;          /* bytes to allocate until the clock is looked at */
