@@ -51,7 +51,9 @@ local function place(index, order, name)
 end
 
 function methods:add(what, row)
-    if what == "job" then
+    if what == "execution" then
+        self:execution(self:placed(row))
+    elseif what == "job" then
         self.job = self.job.id and self.job or row
         local spec = outcome.decode(row.spec)
         local parameters = type(spec) == "table" and type(spec.parameters) == "table" and spec.parameters or {}
@@ -74,8 +76,6 @@ function methods:add(what, row)
         self.vectors[row.number] = numbers.vector(outcome.decode(row.vector))
     elseif what == "request" then
         self.contaminants:request(self:placed(row))
-    elseif what == "execution" then
-        self:execution(self:placed(row))
     end
 end
 
@@ -284,8 +284,8 @@ function methods:end_model(question, model_id, model)
     local of_asked = all:groups_of(asked)
     local of_came = #came == #asked and of_asked or all:groups_of(came)
     local of_answers = #answers == #came and of_came or all:groups_of(answers)
-    made.missing = all:of(asked, of_asked, value.missing)
-    made.refusal = all:of(came, of_came, value.refusal)
+    made.missing = all:of(asked, of_asked, of_came ~= of_asked and value.missing or 0)
+    made.refusal = all:of(came, of_came, of_answers ~= of_came and value.refusal or 0)
     made.length = all:of(answers, of_answers, value.length)
     local spoken = strata.with(answers, "language")
     local usual = usual_language(spoken)

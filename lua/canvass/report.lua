@@ -3,7 +3,8 @@
 --   local r = report.new(by, seed)
 --   r:add(what, row) ...               as the analysis takes them; "file", "program" for the page
 --   r:wanted(i) -> question id or nil  whose executions the page needs once more, as "answer"
---   r:render(form, columns)            "json" (a table), "csv", "text", "html"
+--   r:render(form, columns, say, say_json)  "json", "csv", "text" or "html", said piece by piece: texts, and values
+--                                      that are written as JSON
 
 local analysis = require "canvass.analysis"
 local json = require "json"
@@ -23,7 +24,9 @@ end
 
 function methods:add(what, row)
     local record = self.record
-    if what == "answer" then
+    if what == "execution" then -- which is what there is most of
+        self.analysis:add(what, row)
+    elseif what == "answer" then
         row = self.analysis:placed(row)
         self.prompts[row.question_id] = row.prompt
         page.collect(self.shown, self.index, row, (outcome.classify(row, self.analysis.max_tokens[row.job_id])))
@@ -67,24 +70,29 @@ local function nulls(object, ...)
     return object
 end
 
--- A cell as others read it.
-local function whole(cell)
+-- A cell as others read it, in `all`: there are many.
+local function whole(cell, all)
     local n = outcome.counts(cell.tally)
-    return {
-        question_id = cell.question_id, model_id = cell.model_id, region = cell.region, planned = n.planned,
-        succeeded = n.succeeded, refused = n.refusal, empty = n.empty, truncated = n.truncated, filtered = n.filtered,
-        malformed = n.malformed, failed = n.failed, not_asked = n.not_asked, correct = cell.correct,
-            language = cell.language,
-        mean_words = cell.words and cell.words / cell.texts, mean_score = cell.score and cell.score / cell.scored,
-        mean_grade = cell.grade and cell.grade / cell.graded,
-        phrase = cell.phrase, outcomes = cell.tally,
-    }
+    all.question_id, all.model_id, all.region, all.outcomes = cell.question_id, cell.model_id, cell.region, cell.tally
+    all.planned, all.succeeded, all.refused, all.empty = n.planned, n.succeeded, n.refusal, n.empty
+    all.truncated, all.filtered, all.malformed, all.failed = n.truncated, n.filtered, n.malformed, n.failed
+    all.not_asked, all.correct, all.language, all.phrase = n.not_asked, cell.correct, cell.language, cell.phrase
+    all.mean_words = cell.words and cell.words / cell.texts
+    all.mean_score = cell.score and cell.score / cell.scored
+    all.mean_grade = cell.grade and cell.grade / cell.graded
+    return all
 end
 
-local function as_json(r)
-    for i, cell in ipairs(r.cells) do
-        r.cells[i] = whole(cell)
+local function say_cells(cells, say, say_json)
+    local all = {}
+    for i, cell in ipairs(cells) do
+        say(i == 1 and "[" or ",")
+        say_json(whole(cell, all))
     end
+    say(#cells == 0 and "[]" or "]")
+end
+
+local function say_report(r, say, say_json)
     nulls(r.verdict, "differs")
     nulls(r.agreement, "between", "within", "similarity_between", "similarity_within")
     nulls(r.power, "detectable", "needed")
@@ -98,37 +106,52 @@ local function as_json(r)
     for _, e in ipairs(r.effects) do
         nulls(e, "low", "high")
     end
-    return r
+    local names = {}
+    for name in pairs(r) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    for i, name in ipairs(names) do
+        say((i == 1 and "{" or ",") .. json.encode(name) .. ":")
+        if name == "cells" then
+            say_cells(r.cells, say, say_json)
+        else
+            say_json(r[name])
+        end
+    end
+    say "}"
 end
 
 local columns = { "question_id", "model_id", "region", "planned", "succeeded", "refused", "empty", "truncated",
                   "filtered", "malformed", "failed", "not_asked", "correct", "mean_words",
                   "mean_score", "language", "phrase" }
 
-local function as_csv(r)
-    local names = table.move(columns, 1, #columns, 1, {})
+local function say_csv(r, say)
+    local names, all, fields = table.move(columns, 1, #columns, 1, {}), {}, {}
     names[#names + 1] = r.grades and "mean_grade" or nil
-    local lines = { table.concat(names, ",") }
+    say(table.concat(names, ",") .. "\r\n")
     for _, cell in ipairs(r.cells) do
-        local fields = {}
-        local all = whole(cell)
+        whole(cell, all)
         for i, name in ipairs(names) do
             local value = all[name]
-            fields[i] = type(value) == "string" and text.csv(value) or value and ("%.14g"):format(value) or ""
+            fields[i] = type(value) == "string" and text.csv(value) or math.type(value) == "integer" and value
+                or value and ("%.14g"):format(value) or ""
         end
-        lines[#lines + 1] = table.concat(fields, ",")
+        say(table.concat(fields, ",") .. "\r\n")
     end
-    return table.concat(lines, "\r\n") .. "\r\n"
 end
 
-function methods:render(form, columns_wide)
+function methods:render(form, columns_wide, say, say_json)
     local r = self:finish()
     if form == "json" then
-        return as_json(r)
+        say_report(r, say, say_json)
+    elseif form == "csv" then
+        say_csv(r, say)
     elseif form == "html" then
-        return page.render(r, self.analysis.course, self.shown, self.prompts, self.record)
+        say(page.render(r, self.analysis.course, self.shown, self.prompts, self.record))
+    else
+        say(terminal.render(r, columns_wide))
     end
-    return form == "csv" and as_csv(r) or terminal.render(r, columns_wide)
 end
 
 return report

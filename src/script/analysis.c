@@ -5,10 +5,11 @@
 
 #include "base/defs.h"
 #include "base/mem.h"
-#include "script/sandbox.h"
+#include "script/sandbox_priv.h"
 
 struct analysis {
     struct script *script; /* the report is the one value on its stack */
+    struct buf *out;       /* while it is rendered */
 };
 
 struct addition {
@@ -173,7 +174,34 @@ struct wish {
     size_t columns;
 };
 
-/* report wish -> text, or a table for JSON */
+/* What is said once the report is there would have no place: whoever kept the function learns so. */
+static struct buf *report_of(lua_State *L)
+{
+    struct analysis *a = lua_touserdata(L, lua_upvalueindex(1));
+    if (!a->out)
+        luaL_error(L, "the report has ended");
+    return a->out;
+}
+
+/* text -> */
+static int say(lua_State *L)
+{
+    struct buf *out = report_of(L);
+    luaL_checktype(L, 1, LUA_TSTRING);
+    struct str text = script_str(L, 1);
+    if (!buf_add(out, text.ptr, text.len))
+        luaL_error(L, "the report is too long (over %d MiB)", (int)(out->max >> 20));
+    return 0;
+}
+
+/* value -> */
+static int say_json(lua_State *L)
+{
+    json_add(L, 1, report_of(L), true, NULL);
+    return 0;
+}
+
+/* report wish analysis -> */
 static int render(lua_State *L)
 {
     const struct wish *w = lua_touserdata(L, 2);
@@ -181,8 +209,12 @@ static int render(lua_State *L)
     lua_pushvalue(L, 1);
     lua_pushstring(L, w->form);
     lua_pushinteger(L, (lua_Integer)w->columns);
-    lua_call(L, 3, 1);
-    return 1;
+    lua_pushvalue(L, 3);
+    lua_pushcclosure(L, say, 1);
+    lua_pushvalue(L, 3);
+    lua_pushcclosure(L, say_json, 1);
+    lua_call(L, 5, 0);
+    return 0;
 }
 
 bool analysis_report(struct analysis *a, const char *form, size_t columns, struct buf *out, struct err *err)
@@ -192,16 +224,9 @@ bool analysis_report(struct analysis *a, const char *form, size_t columns, struc
     lua_pushcfunction(L, render);
     lua_pushvalue(L, -2);
     lua_pushlightuserdata(L, &w);
-    if (!script_call(a->script, 2, 1, err))
-        return false;
-    bool ok;
-    if (lua_type(L, -1) == LUA_TSTRING) {
-        struct str text = script_str(L, -1);
-        ok = buf_add(out, text.ptr, text.len) ||
-             err_set(err, ERR_SCRIPT, "the report is too long (%zu bytes): ask for --csv or --json", text.len);
-    } else {
-        ok = script_add_json(a->script, -1, out, err);
-    }
-    lua_pop(L, 1);
+    lua_pushlightuserdata(L, a);
+    a->out = out;
+    bool ok = script_call(a->script, 3, 0, err);
+    a->out = NULL;
     return ok;
 }

@@ -28,26 +28,40 @@ static void refuse(struct writer *w, const char *what)
     luaL_error(w->L, "%s cannot be written as JSON", what);
 }
 
-static void write_number(struct writer *w, int index)
+static void write_integer(struct writer *w, long long value)
+{
+    char text[24], *at = text + sizeof text;
+    unsigned long long left = value < 0 ? 0 - (unsigned long long)value : (unsigned long long)value;
+    do
+        *--at = (char)('0' + left % 10);
+    while (left /= 10);
+    if (value < 0)
+        *--at = '-';
+    buf_add(w->out, at, (size_t)(text + sizeof text - at));
+}
+
+/* With the fewest digits that give the same number again. */
+static void write_real(struct writer *w, double value)
 {
     char text[48];
-    int len;
-    if (lua_isinteger(w->L, index)) {
-        len = snprintf(text, sizeof text, "%lld", (long long)lua_tointeger(w->L, index));
-    } else {
-        double value = lua_tonumber(w->L, index);
-        if (!isfinite(value))
-            refuse(w, "a number that is not finite");
-        if (fabs(value) <= 0x1p53 && floor(value) == value) {
-            len = snprintf(text, sizeof text, "%lld", (long long)value);
-        } else {
-            int digits = 15; /* the fewest that give the same number again */
-            do
-                len = snprintf(text, sizeof text, "%.*g", digits, value);
-            while (digits++ < 17 && strtod(text, NULL) != value);
-        }
-    }
+    int len, digits = 15;
+    if (!isfinite(value))
+        refuse(w, "a number that is not finite");
+    do
+        len = snprintf(text, sizeof text, "%.*g", digits, value);
+    while (digits++ < 17 && strtod(text, NULL) != value);
     buf_add(w->out, text, (size_t)len);
+}
+
+static void write_number(struct writer *w, int index)
+{
+    double value = lua_tonumber(w->L, index);
+    if (lua_isinteger(w->L, index))
+        write_integer(w, lua_tointeger(w->L, index));
+    else if (fabs(value) <= 0x1p53 && floor(value) == value)
+        write_integer(w, (long long)value);
+    else
+        write_real(w, value);
 }
 
 static bool is_marked_array(lua_State *L, int index)
@@ -128,7 +142,7 @@ static int compare_keys(const void *a, const void *b)
 
 static void write_sorted(struct writer *w, int index)
 {
-    enum { FEW = 16 };
+    enum { FEW = 32 };
     lua_State *L = w->L;
     int top = lua_gettop(L);
     size_t count = 0;

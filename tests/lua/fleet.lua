@@ -1,5 +1,6 @@
 -- Rows as a job would leave them: models that answer in varying words, and refuse now and then.
 
+local json = require "json"
 local numbers = require "canvass.numbers"
 local report = require "canvass.report"
 
@@ -49,7 +50,18 @@ function fleet.report(o)
             end
         end
     end
-    return made:render(o.form or "json", 0)
+    return fleet.rendered(made, o.form or "json")
+end
+
+-- What a report says in a form: JSON as who reads it has it.
+function fleet.rendered(made, form)
+    local said = {}
+    local function say(piece)
+        said[#said + 1] = piece
+    end
+    made:render(form, 0, say, function(value) say(json.encode(value)) end)
+    local whole = table.concat(said)
+    return form == "json" and json.decode(whole) or whole
 end
 
 return fleet

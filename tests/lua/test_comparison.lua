@@ -156,7 +156,7 @@ function suite.a_question_of_one_region_has_no_effect()
             attempts = 1, posts = 1, status = "succeeded", cold = 0, answer = "the same", started_at = i,
                 revision = 1 })
     end
-    local r = made:render("json", 0)
+    local r = fleet.rendered(made, "json")
     equal(#r.regions, 2)
 end
 

@@ -31,21 +31,31 @@ function methods:groups_of(items)
     return self.lists[key]
 end
 
--- What value says of each item; nil without any. Where all are the same there is one stratum for all questions.
+-- The stratum in which each of the groups has the same value: one for all questions.
+function methods:same(groups, value)
+    local same = of(of(self.constant, value), groups)
+    if not same.groups then
+        same.groups, same.values, same.varied = groups, numbers.list(#groups), false
+        for i = 1, #groups do
+            same.values[i] = value
+        end
+    end
+    return same
+end
+
+-- value: what it says of each item, or a number that all have. nil without any.
 function methods:of(items, groups, value)
+    if #items == 0 then
+        return nil
+    elseif type(value) == "number" then
+        return self:same(groups, value)
+    end
     local values, varied = numbers.list(#items), false
     for i = 1, #items do
         values[i] = value(items[i])
         varied = varied or values[i] ~= values[1]
     end
-    if varied or #items == 0 then
-        return varied and { groups = groups, values = values, varied = true } or nil
-    end
-    local same = of(of(self.constant, values[1]), groups)
-    if not same.groups then
-        same.groups, same.values, same.varied = groups, values, false
-    end
-    return same
+    return varied and { groups = groups, values = values, varied = true } or self:same(groups, values[1])
 end
 
 -- The items that have the field.

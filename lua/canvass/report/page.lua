@@ -110,18 +110,30 @@ local function cell_of(cell)
         n.planned == 1 and cell.tally:sub(1, 1) or cell.tally)
 end
 
+-- By model and question: the cells of a row by region; false for one that is hidden.
+local function rows_of(r)
+    local rows, few = {}, #r.questions <= ROWS_MAX
+    for _, model in ipairs(r.models) do
+        rows[model] = {}
+    end
+    for _, cell in ipairs(r.cells) do
+        local of_model = rows[cell.model_id]
+        of_model[cell.question_id] = of_model[cell.question_id] or (few or not plain(cell)) and {}
+    end
+    for _, cell in ipairs(r.cells) do
+        local row = rows[cell.model_id][cell.question_id]
+        if row then
+            row[cell.region] = cell
+        end
+    end
+    return rows
+end
+
 local function matrices(r, out)
     put(out, '<h2 id="matrix">Question by %s</h2>', r.by)
     put(out, "<p class=soft>A answer, R refusal, E empty, F filtered, T truncated, M malformed, X failed, - not " ..
         "asked, . not in the plan; with repeats, how many of each.</p><div class=many>")
-    local rows = {}
-    for _, cell in ipairs(r.cells) do
-        local of_model = rows[cell.model_id] or {}
-        rows[cell.model_id] = of_model
-        of_model[cell.question_id] = of_model[cell.question_id] or { plain = true }
-        of_model[cell.question_id][cell.region] = cell
-        of_model[cell.question_id].plain = of_model[cell.question_id].plain and plain(cell)
-    end
+    local rows = rows_of(r)
     for _, model in ipairs(r.models) do
         put(out, '<div><h3>%s</h3><div class="scroll"><table class="m"><tr><th>', html(model))
         for _, region in ipairs(r.regions) do
@@ -130,8 +142,8 @@ local function matrices(r, out)
         put(out, "</tr>")
         local shown, hidden = 0, 0
         for _, id in ipairs(r.questions) do
-            local row = rows[model] and rows[model][id]
-            if row and (shown >= ROWS_MAX or row.plain and #r.questions > ROWS_MAX) then
+            local row = rows[model][id]
+            if row == false or row and shown >= ROWS_MAX then
                 hidden = hidden + 1
             elseif row then
                 shown = shown + 1
