@@ -53,6 +53,7 @@ struct store {
     int64_t lag_since_us;          /* the loop thread's: when the record lag_number was handed over; 0: all is on disk */
     uint64_t lag_number;
     uint64_t number;               /* the loop thread's: of the last record */
+    unsigned in_flight;            /* the loop thread's: requests, as the last one that began was told */
 
     pthread_mutex_t lock;          /* for all that follows, and where queue.h says so */
     pthread_cond_t work;           /* there is something for the writer */
@@ -61,6 +62,8 @@ struct store {
     pthread_cond_t read;           /* there is something for the reader, or it should stop */
     struct queue queue;
     uint64_t published_number, handled_number; /* handled: written, or dropped after a failure */
+    unsigned published_in_flight;
+    int64_t commit_every_us;
     struct tasks asked, answered;
     struct reads reads, reads_done;
     bool gathering;                /* the writer waits for more, not for work */

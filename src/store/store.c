@@ -21,7 +21,7 @@
 enum {
     WAITING_MAX_BYTES = 512 * 1024 * 1024,
     UNPUBLISHED_MAX_BYTES = 4 * 1024 * 1024, /* of one turn; more is published before the turn ends */
-    COMMIT_EVERY_US = 4000,
+    COMMIT_EVERY_US = 10000,                 /* at most so far apart */
     COMMIT_MANY = 32,                        /* records: more than few requests in flight can cause */
 };
 
@@ -196,14 +196,21 @@ static void await_work(struct store *s, bool *writing, struct err *failure)
     }
 }
 
-/* Under the lock. A commit costs about the same whatever it holds, so under load they begin COMMIT_EVERY_US apart,
- * each with all that came meanwhile. After a small one the next waits for nothing. */
+/* Under the lock. Each ending begins the next request, so that half of the records are requests that wait to leave:
+ * then a third of those in flight do, and the others keep the loop at work while the commit lasts. */
+static bool enough_wait(const struct store *s)
+{
+    return (s->published_number - s->handled_number) * 3 >= (uint64_t)s->published_in_flight * 2;
+}
+
+/* Under the lock. A commit costs about the same whatever it holds, so under load it waits until it is worth that.
+ * After a small one the next waits for nothing. */
 static void gather(struct store *s, uint64_t last_count, int64_t last_began_us)
 {
     int64_t left_us;
     s->gathering = true;
-    while (last_count >= COMMIT_MANY && !s->stopping && !s->asked.first &&
-           (left_us = last_began_us + COMMIT_EVERY_US - mono_now_us()) > 0)
+    while (last_count >= COMMIT_MANY && !s->stopping && !s->asked.first && !enough_wait(s) &&
+           (left_us = last_began_us + s->commit_every_us - mono_now_us()) > 0)
         store_wait(s, &s->work, left_us);
     s->gathering = false;
 }
@@ -298,6 +305,7 @@ struct store *store_open_with(const char *path, const struct store_options *o, i
     struct store *s = mem_zalloc(sizeof *s);
     s->path = mem_strdup(path);
     s->options = *o;
+    s->commit_every_us = COMMIT_EVERY_US;
     s->asked.last = &s->asked.first;
     s->answered.last = &s->answered.first;
     s->requests_last = &s->requests;
@@ -356,7 +364,8 @@ void store_flush(struct store *s)
     pthread_mutex_lock(&s->lock);
     queue_publish(&s->queue);
     s->published_number = s->number;
-    if (!s->gathering)
+    s->published_in_flight = s->in_flight;
+    if (!s->gathering || enough_wait(s))
         pthread_cond_signal(&s->work);
     while (s->queue.waiting_bytes > WAITING_MAX_BYTES)
         pthread_cond_wait(&s->room, &s->lock);
@@ -461,6 +470,13 @@ RECORDER(attempt_ended)
 RECORDER(rows_closed)
 RECORDER(job_changed)
 
+static uint64_t port_began(void *ctx, const struct attempt_began *r)
+{
+    struct store *s = ctx;
+    s->in_flight = r->in_flight;
+    return port_attempt_began(s, r);
+}
+
 static uint64_t port_job(void *ctx, const struct job_changed *r)
 {
     if (job_state_is_final(r->state))
@@ -472,7 +488,7 @@ void store_recorder(struct store *s, struct recorder_port *out)
 {
     *out = (struct recorder_port){
         .ctx = s,
-        .attempt_began = port_attempt_began,
+        .attempt_began = port_began,
         .attempt_hopped = port_attempt_hopped,
         .attempt_ended = port_attempt_ended,
         .rows_closed = port_rows_closed,

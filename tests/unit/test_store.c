@@ -2,6 +2,7 @@
 #include "store_fixture.h"
 
 #include <pthread.h>
+#include <sched.h>
 
 #include "base/timeutil.h"
 
@@ -443,6 +444,53 @@ static void a_lost_row_is_a_failure(void **state)
     }
 }
 
+static uint64_t begin_many(struct fixture *f, int64_t first, int count, unsigned in_flight)
+{
+    uint64_t number = 0;
+    for (int i = 0; i < count; i++) {
+        struct attempt_began began = a_beginning(first + i, 1);
+        began.in_flight = in_flight;
+        number = f->recorder.attempt_began(f->recorder.ctx, &began);
+    }
+    store_flush(f->store);
+    return number;
+}
+
+static void await_gathering(struct store *s)
+{
+    for (bool gathering = false; !gathering; sched_yield()) {
+        pthread_mutex_lock(&s->lock);
+        gathering = s->gathering;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+/* Two thirds as many records as requests are in flight make a commit begin; fewer wait, here for an hour. */
+static void a_commit_waits_for_enough(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct small_plan p;
+    fixture_folder(&f);
+    fixture_open(&f);
+    pthread_mutex_lock(&f.store->lock);
+    f.store->commit_every_us = 3600 * SECOND_US;
+    pthread_mutex_unlock(&f.store->lock);
+    small_plan_init(&p, "j", 16, 4, 3);
+    fixture_accept(&f, &p);
+    fixture_wait(&f, begin_many(&f, 1, 40, 40)); /* so that there is a load */
+    uint64_t last = begin_many(&f, 41, 10, 60);
+    await_gathering(f.store);
+    store_poll(f.store);
+    assert_true(f.durable < last);
+    begin_many(&f, 51, 29, 60);
+    store_poll(f.store);
+    assert_true(f.durable < last);
+    fixture_wait(&f, begin_many(&f, 80, 1, 60));
+    begin_many(&f, 81, 1, 60);
+    fixture_remove(&f); /* which waits for nothing */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -457,6 +505,7 @@ int main(void)
         cmocka_unit_test(any_size_passes_the_queue),
         cmocka_unit_test(durable_means_on_the_disk),
         cmocka_unit_test(closing_writes_what_is_queued),
+        cmocka_unit_test(a_commit_waits_for_enough),
         cmocka_unit_test(a_lost_row_is_a_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
