@@ -68,8 +68,9 @@ static bool piece(void *ctx, const char *file, struct str text, struct err *err)
     struct target *t = ctx;
     if (t->folder)
         return append(t, file, text, err);
-    FILE *out = t->file ? t->file : stdout;
-    return fwrite(text.ptr, 1, text.len, out) == text.len || cannot(t->path ? t->path : "standard output", err);
+    if (!t->file)
+        return out_data(text) || cannot("standard output", err);
+    return fwrite(text.ptr, 1, text.len, t->file) == text.len || cannot(t->path, err);
 }
 
 /* Whole, or not there at all. */

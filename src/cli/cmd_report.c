@@ -32,7 +32,7 @@ static bool write_report(struct analysis *a, const char *form, const char *file,
         if (ok)
             out_buf(&out);
     } else if (ok) {
-        out_buf(&out);
+        out_data(buf_str(&out));
     }
     buf_done(&out);
     return ok;

@@ -34,11 +34,23 @@ bool out_buf(struct buf *b)
     return ok;
 }
 
+bool out_data(struct str s)
+{
+    struct buf shown;
+    if (!isatty(STDOUT_FILENO))
+        return out_str(s);
+    buf_init(&shown, SIZE_MAX / 2);
+    text_add_plain(&shown, s, 0, false);
+    bool ok = out_buf(&shown);
+    buf_done(&shown);
+    return ok;
+}
+
 void out_json(cJSON *json)
 {
     char *text = cJSON_PrintUnformatted(json);
     cJSON_Delete(json);
-    out_text(text ? text : "null");
+    out_data(str_from(text ? text : "null"));
     out_text("\n");
     cJSON_free(text);
 }

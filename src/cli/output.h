@@ -17,6 +17,8 @@ struct cJSON;
 bool out_str(struct str s);      /* false: nobody reads any more, stop */
 bool out_text(const char *text);
 bool out_buf(struct buf *b);     /* and clears b */
+/* What others wrote, as it is for a program that reads it; a terminal is shown what would steer it. */
+bool out_data(struct str s);
 void out_json(struct cJSON *json); /* one line; frees json */
 /* The command's exit status after its output. */
 int out_finish(int status);

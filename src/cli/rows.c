@@ -100,7 +100,9 @@ bool rows_row(void *rows, int columns, const char *const *names, const struct va
         break;
     }
     r->count++;
-    return out_buf(&r->line);
+    bool ok = out_data(buf_str(&r->line));
+    buf_clear(&r->line);
+    return ok;
 }
 
 void rows_end(struct rows *r)

@@ -3,12 +3,15 @@ import contextlib
 import csv
 import io
 import json
+import os
+import pty
 import shutil
 import sqlite3
 import subprocess
 
 import pytest
 
+from conftest import BINARY, clean_environment
 from helpers import Raw, answer, job, table
 
 EVIL = 'a "quoted", <script>x</script>\r\nline two \x1b[31m \u202ecba'
@@ -44,6 +47,26 @@ def test_csv_holds_what_was_said(asked):
     assert by["sum", "us", "a", "1"]["correct"] == by["one_of", "us", "a", "1"]["correct"] == "1"
     failed = by["sum", "us", "b", "1"]
     assert (failed["outcome"], failed["correct"], failed["answer"], failed["score"]) == ("failed", "", "", "")
+
+
+@pytest.mark.parametrize("words", ["export last", "results last --format csv", "results last --format jsonl", "show last --json",
+                                   "query --format csv", "report last --csv", "report last --html -"])
+def test_a_terminal_is_not_steered(asked, words):
+    """What a program gets as it was said is made harmless where a person looks at it."""
+    sql = ["SELECT answer FROM executions"] if words.startswith("query") else []
+    asked(*words.split(), *sql)
+    master, slave = pty.openpty()
+    process = subprocess.Popen([BINARY, *words.split(), *sql], cwd=asked.folder, stdout=slave, env=clean_environment())
+    os.close(slave)
+    said = b""
+    with contextlib.suppress(OSError): # its end
+        while chunk := os.read(master, 65536):
+            said += chunk
+    assert process.wait(60) == 0 and len(said) > 100
+    said = said.decode()
+    assert "\x1b" not in said and "\u202e" not in said
+    if "csv" in words and "report" not in words:
+        assert "line two \ufffd[31m \ufffdcba" in said
 
 
 def test_r_reads_the_csv(asked):
