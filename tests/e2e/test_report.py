@@ -1,4 +1,5 @@
 """`canvass report`: what is said of jobs whose truth the server decides."""
+import collections
 import contextlib
 import csv
 import io
@@ -33,13 +34,13 @@ WORDS = "writing printing steam vaccines electricity wheels paper glass steel mo
 
 @pytest.fixture
 def asked(canvass, server, write):
-    """Runs a job of `questions` on three regions; says(question, region, model, n) gives each answer."""
+    """Runs a job of `questions` on three regions; says(question, region, model, n) gives an endpoint's n-th answer."""
     def run(says, questions=3, samples=8, **keys):
-        numbers = itertools.count()
+        numbers = collections.defaultdict(itertools.count)
 
         def reply(request):
             _, region, model = request.path.split("/")
-            said = says(request.prompt, region, model, next(numbers))
+            said = says(request.prompt, region, model, next(numbers[request.path]))
             request.reply(500, "") if said is None else request.reply(200, answer(said))
 
         origin = server(reply)
