@@ -19,8 +19,9 @@ silent  = $(findstring s,$(filter-out --%,$(firstword -$(MAKEFLAGS))))
 say     = $(if $(silent),,$(if $(filter 0,$(V)),@printf '  %-5s %s\n' $(1) $(patsubst $(OUT)/%,%,$@)))
 OUT    := $(if $(filter release,$(MODE)),build,build/$(MODE))
 
-LINKED := libcurl libmicrohttpd libcjson openssl
-PKGS   := $(LINKED) lua5.4 sqlite3 icu-uc
+# libcurl, libmicrohttpd and ICU are loaded when they are first called: base/late.h.
+LINKED := libcjson openssl
+PKGS   := $(LINKED) lua5.4 sqlite3 libcurl libmicrohttpd icu-uc
 ifneq ($(filter-out clean install-deps,$(or $(MAKECMDGOALS),all)),)
 PKG_OK := $(shell pkg-config --exists $(PKGS) cmocka && echo yes)
 $(if $(PKG_OK),,$(error libraries are missing: run scripts/install-deps, or see what `pkg-config --print-errors --exists $(PKGS) cmocka' says))

@@ -1,9 +1,10 @@
 #include "script/icu.h"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
+
+#include "base/defs.h"
+#include "base/late.h"
 
 #define STRING_OF(x) #x
 #define STRING(x) STRING_OF(x)
@@ -16,25 +17,14 @@ static char why[256];
 
 static void load(void)
 {
-    void *library = dlopen(LIBRARY, RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        snprintf(why, sizeof why, "texts cannot be compared: %s; install ICU %d", dlerror(), U_ICU_VERSION_MAJOR_NUM);
-        return;
-    }
-    static const struct {
-        const char *name;
-        size_t at;
-    } functions[] = {
-#define ICU_ENTRY(name) {STRING(name), offsetof(struct icu, name)},
-        ICU_FUNCTIONS(ICU_ENTRY)
-#undef ICU_ENTRY
+    static const struct late_function functions[] = {
+#define ICU_FUNCTION(name) {STRING(name), (void **)(void *)&icu.name},
+        ICU_FUNCTIONS(ICU_FUNCTION)
+#undef ICU_FUNCTION
     };
-    for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        void *found = dlsym(library, functions[i].name);
-        if (!found)
-            snprintf(why, sizeof why, "texts cannot be compared: %s has no %s", LIBRARY, functions[i].name);
-        memcpy((char *)&icu + functions[i].at, &found, sizeof found);
-    }
+    const char *missing = late_load(LIBRARY, functions, ARRAY_LEN(functions));
+    if (missing)
+        snprintf(why, sizeof why, "texts cannot be compared: %s; install ICU %d", missing, U_ICU_VERSION_MAJOR_NUM);
 }
 
 const char *icu_load(void)
