@@ -11,6 +11,13 @@ struct late_function {
     void **at;               /* where its address goes */
 };
 
+/* For each name of a list X(a) X(b) of functions: a member that points to it, and what fills that member of `lib` in.
+ * A name that its header makes another of is the other one. */
+#define LATE_MEMBER(name) __typeof__(&(name)) name;
+#define LATE_FUNCTION(lib, name) {LATE_TEXT(name), (void **)(void *)&(lib).name},
+#define LATE_TEXT(name) LATE_TEXT_OF(name)
+#define LATE_TEXT_OF(name) #name
+
 /* NULL when all are there; else why not, until the thread's next call. Never unloads. */
 const char *late_load(const char *library, const struct late_function *functions, size_t count);
 

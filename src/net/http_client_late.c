@@ -17,15 +17,13 @@
     X(curl_share_init) X(curl_share_setopt) X(curl_url) X(curl_url_cleanup) X(curl_url_get) X(curl_url_set)          \
     X(curl_url_strerror) X(curl_version_info)
 
-#define MEMBER(name) __typeof__(&(name)) name;
-#define FUNCTION(name) {#name, (void **)(void *)&lib.name},
-
 static struct {
-    CURL_FUNCTIONS(MEMBER)
+    CURL_FUNCTIONS(LATE_MEMBER)
 } lib;
 
 static void load(void)
 {
+#define FUNCTION(name) LATE_FUNCTION(lib, name)
     static const struct late_function functions[] = {CURL_FUNCTIONS(FUNCTION)};
     late_need(LIBRARY, functions, ARRAY_LEN(functions));
 }

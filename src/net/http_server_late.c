@@ -13,15 +13,13 @@
     X(MHD_lookup_connection_value) X(MHD_queue_response) X(MHD_resume_connection) X(MHD_run)                         \
     X(MHD_start_daemon_va) X(MHD_stop_daemon) X(MHD_suspend_connection)
 
-#define MEMBER(name) __typeof__(&(name)) name;
-#define FUNCTION(name) {#name, (void **)(void *)&lib.name},
-
 static struct {
-    MHD_FUNCTIONS(MEMBER)
+    MHD_FUNCTIONS(LATE_MEMBER)
 } lib;
 
 static void load(void)
 {
+#define FUNCTION(name) LATE_FUNCTION(lib, name)
     static const struct late_function functions[] = {MHD_FUNCTIONS(FUNCTION)};
     late_need(LIBRARY, functions, ARRAY_LEN(functions));
 }

@@ -4,11 +4,8 @@
 #include <stdio.h>
 
 #include "base/defs.h"
-#include "base/late.h"
 
-#define STRING_OF(x) #x
-#define STRING(x) STRING_OF(x)
-#define LIBRARY "libicuuc.so." STRING(U_ICU_VERSION_MAJOR_NUM)
+#define LIBRARY "libicuuc.so." LATE_TEXT(U_ICU_VERSION_MAJOR_NUM)
 
 struct icu icu;
 
@@ -17,11 +14,8 @@ static char why[256];
 
 static void load(void)
 {
-    static const struct late_function functions[] = {
-#define ICU_FUNCTION(name) {STRING(name), (void **)(void *)&icu.name},
-        ICU_FUNCTIONS(ICU_FUNCTION)
-#undef ICU_FUNCTION
-    };
+#define FUNCTION(name) LATE_FUNCTION(icu, name)
+    static const struct late_function functions[] = {ICU_FUNCTIONS(FUNCTION)};
     const char *missing = late_load(LIBRARY, functions, ARRAY_LEN(functions));
     if (missing)
         snprintf(why, sizeof why, "texts cannot be compared: %s; install ICU %d", missing, U_ICU_VERSION_MAJOR_NUM);

@@ -8,6 +8,8 @@
 #include <unicode/uscript.h>
 #include <unicode/ustring.h>
 
+#include "base/late.h"
+
 #define ICU_FUNCTIONS(f)                                                                                               \
     f(u_countChar32) f(u_errorName) f(u_isUWhiteSpace) f(u_strFromUTF8WithSub) f(u_strToUTF32WithSub)                  \
     f(u_strToUTF8WithSub) f(ubrk_close) f(ubrk_first) f(ubrk_getRuleStatus) f(ubrk_next) f(ubrk_open)                  \
@@ -17,9 +19,7 @@
 /* The functions by their names: icu.ubrk_next(b). ICU's headers make each name that of their own version, here as
  * where it is called, so that no other version is ever taken. */
 struct icu {
-#define ICU_MEMBER(name) __typeof__(name) *name;
-    ICU_FUNCTIONS(ICU_MEMBER)
-#undef ICU_MEMBER
+    ICU_FUNCTIONS(LATE_MEMBER)
 };
 
 extern struct icu icu; /* empty until icu_load */

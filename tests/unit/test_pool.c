@@ -1,25 +1,14 @@
 /* Blocks hold what was put into them, whoever frees them. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include <pthread.h>
 
 #include "base/defs.h"
 #include "base/random.h"
+#include "held.h"
 
 #define POOL_KEEPS true
 #include "base/pool.c"
 
 enum { SLOTS = 200, STEPS = 200000 };
-
-struct held {
-    unsigned char *ptr, mark;
-    size_t size;
-};
 
 static size_t below(struct rng *rng, size_t n)
 {
@@ -32,20 +21,6 @@ static size_t random_size(struct rng *rng)
     return below(rng, scales[below(rng, ARRAY_LEN(scales))]);
 }
 
-static void fill(struct held *h)
-{
-    h->mark++;
-    if (h->size)
-        memset(h->ptr, h->mark, h->size);
-}
-
-static void check(const struct held *h, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        assert_int_equal(h->ptr[i], h->mark);
-}
-
-/* Blocks that overlap or move without their bytes show up as another block's mark. */
 static void blocks_keep_their_bytes(void **state)
 {
     (void)state;
@@ -56,11 +31,11 @@ static void blocks_keep_their_bytes(void **state)
     for (int step = 0; step < STEPS; step++) {
         struct held *h = &held[below(&rng, SLOTS)];
         size_t size = random_size(&rng);
-        check(h, h->size < size ? h->size : 64 < h->size ? 64 : h->size);
+        held_check(h, h->size < size ? h->size : 64 < h->size ? 64 : h->size);
         switch (below(&rng, 4)) {
         case 0:
             pool_free(h->ptr);
-            *h = (struct held){.mark = h->mark};
+            held_forget(h);
             continue;
         case 1:
             pool_free(h->ptr);
@@ -70,11 +45,10 @@ static void blocks_keep_their_bytes(void **state)
             break;
         default:
             h->ptr = pool_realloc(h->ptr, size);
-            check(h, h->size < size ? h->size : size);
+            held_check(h, h->size < size ? h->size : size);
         }
         assert_int_equal((uintptr_t)h->ptr % alignof(max_align_t), 0);
-        h->size = size;
-        fill(h);
+        held_fill(h, size);
         assert_true(pool.kept_bytes <= KEPT_MAX_BYTES);
     }
     for (int i = 0; i < SLOTS; i++)

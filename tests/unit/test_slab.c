@@ -1,23 +1,12 @@
 /* Blocks hold what was put into them, and the pieces they are cut from have a maximum. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "base/defs.h"
 #include "base/random.h"
+#include "held.h"
 
 #define SLAB_CUTS true
 #include "base/slab.c"
 
 enum { SLOTS = 300, STEPS = 200000, PLENTY = 64 << 20 };
-
-struct held {
-    unsigned char *ptr, mark;
-    size_t size;
-};
 
 static size_t random_size(struct rng *rng)
 {
@@ -25,13 +14,6 @@ static size_t random_size(struct rng *rng)
     return 1 + (size_t)(rng_next(rng) % scales[rng_next(rng) % ARRAY_LEN(scales)]);
 }
 
-static void check(const struct held *h, size_t size)
-{
-    for (size_t i = 0; i < size; i++)
-        assert_int_equal(h->ptr[i], h->mark);
-}
-
-/* Blocks that overlap or move without their bytes show up as another block's mark. */
 static void blocks_keep_their_bytes(void **state)
 {
     (void)state;
@@ -43,18 +25,17 @@ static void blocks_keep_their_bytes(void **state)
     for (int step = 0; step < STEPS; step++) {
         struct held *h = &held[rng_next(&rng) % SLOTS];
         size_t size = random_size(&rng), kept = h->size < size ? h->size : size;
-        check(h, h->size);
+        held_check(h, h->size);
         if (rng_next(&rng) % 3 == 0) {
             slab_free(&slab, h->ptr, h->size);
-            *h = (struct held){.mark = h->mark};
+            held_forget(h);
             continue;
         }
         h->ptr = slab_realloc(&slab, h->ptr, h->size, size);
         assert_non_null(h->ptr);
         assert_int_equal((uintptr_t)h->ptr % alignof(max_align_t), 0);
-        check(h, kept);
-        h->size = size;
-        memset(h->ptr, ++h->mark, size);
+        held_check(h, kept);
+        held_fill(h, size);
     }
     for (int i = 0; i < SLOTS; i++)
         slab_free(&slab, held[i].ptr, held[i].size);
@@ -107,7 +88,7 @@ static void less_can_always_be_had(void **state)
     assert_non_null(large);
     large = slab_realloc(&slab, large, 200, 20);
     assert_non_null(large);
-    check(&(struct held){large, 7, 20}, 20);
+    held_check(&(struct held){large, 7, 20}, 20);
     slab_free(&slab, large, 20);
     slab_done(&slab);
 }
