@@ -1,10 +1,5 @@
-#include "net/http_server.h"
-
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -12,80 +7,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <microhttpd.h>
-
-#include "base/buf.h"
-#include "base/list.h"
 #include "base/mem.h"
 #include "base/timeutil.h"
-#include "net/loop.h"
+#include "net/http_server_internal.h"
 
 enum {
     CONNECTION_BYTES = 16 * 1024,           /* request line and headers must fit */
     DISCARD_BYTES = 64 * 1024 * 1024,       /* of a body that is too large, read so that the 413 arrives */
-    BACKLOG = 4096,
     HANGUPS_AT_ONCE = 64,
-    STREAM_BLOCK_BYTES = 16 * 1024,
 };
-
-struct http_server {
-    struct loop *loop;
-    struct http_server_options options;
-    struct MHD_Daemon *daemon;
-    struct loop_io *ready;                  /* the daemon's own epoll set */
-    struct loop_timer *timer;
-    struct loop_task resume;                /* posted when a parked call has its reply */
-    struct list parked;                     /* calls and streams that the daemon does not look at */
-    int hangup_fd;                          /* an epoll set of their sockets: who hangs up? */
-    struct loop_io *hangup;
-    struct list reading;                    /* connections that owe a request, the longest first */
-    struct loop_timer *overdue;
-    unsigned connections;
-    uint16_t port;
-    bool inside;                            /* the daemon is on the stack */
-};
-
-enum call_state {
-    CALL_READING,
-    CALL_HANDLING,  /* in handle() */
-    CALL_PARKED,    /* suspended: the daemon does not look at it */
-    CALL_ANSWERED,  /* response is set; the daemon takes it when it calls next */
-    CALL_DROPPED,   /* the daemon closes the connection when it calls next */
-};
-
-struct connection {
-    struct list link;                       /* in reading */
-    int fd;
-    int64_t since_us;
-};
-
-struct http_stream {
-    struct http_call *call;
-    struct http_stream_options options;
-    struct buf out;
-    size_t sent;                            /* of out */
-    bool asleep;                            /* suspended: all has been sent */
-    bool ended, cut;
-};
-
-struct http_call {
-    struct list link;                       /* in parked */
-    struct http_server *server;
-    struct MHD_Connection *connection;
-    const char *method, *path;              /* the daemon's, until the request is completed */
-    struct buf body;
-    size_t discarded;
-    enum call_state state;
-    struct MHD_Response *response;
-    unsigned status;
-    void *user;
-    struct http_stream *stream;             /* ANSWERED with a reply that goes on */
-};
-
-static int call_socket(const struct http_call *c)
-{
-    return MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-}
 
 /* ---- driving the daemon ---- */
 
@@ -119,56 +49,45 @@ static void daemon_resume(struct loop_task *t)
 
 /* ---- parking ---- */
 
+int http_call_socket(const struct http_call *c)
+{
+    return MHD_get_connection_info(c->connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
 /* Not by reading: a client that has sent more already would hide its hang-up behind that. */
-static void suspend(struct http_call *c)
+void http_call_suspend(struct http_call *c)
 {
     struct epoll_event wish = {.events = EPOLLRDHUP, .data.ptr = c};
     MHD_suspend_connection(c->connection);
     list_push(&c->server->parked, &c->link);
-    epoll_ctl(c->server->hangup_fd, EPOLL_CTL_ADD, call_socket(c), &wish);
+    epoll_ctl(c->server->hangup_fd, EPOLL_CTL_ADD, http_call_socket(c), &wish);
 }
 
-static void resume(struct http_call *c)
+void http_call_resume(struct http_call *c)
 {
-    epoll_ctl(c->server->hangup_fd, EPOLL_CTL_DEL, call_socket(c), NULL);
+    epoll_ctl(c->server->hangup_fd, EPOLL_CTL_DEL, http_call_socket(c), NULL);
     list_unlink(&c->link);
     MHD_resume_connection(c->connection);
     loop_post(c->server->loop, &c->server->resume);
 }
 
-static void settle(struct http_call *c, enum call_state state)
+void http_call_settle(struct http_call *c, enum call_state state)
 {
     assert(c->state == CALL_HANDLING || c->state == CALL_PARKED);
     bool parked = c->state == CALL_PARKED;
     c->state = state;
     if (parked) /* else the daemon waits for handle() to return */
-        resume(c);
-}
-
-static void wake_stream(struct http_call *c)
-{
-    if (!c->stream->asleep)
-        return;
-    c->stream->asleep = false;
-    resume(c);
-}
-
-/* The daemon sees the socket fail, or is told so when it asks for more. */
-static void cut_stream(struct http_call *c)
-{
-    c->stream->cut = true;
-    shutdown(call_socket(c), SHUT_RDWR);
-    wake_stream(c);
+        http_call_resume(c);
 }
 
 static void abandon(struct http_call *c)
 {
     struct http_server *s = c->server;
     if (c->stream) {
-        cut_stream(c);
+        http_stream_cut(c->stream);
         return;
     }
-    settle(c, CALL_DROPPED);
+    http_call_settle(c, CALL_DROPPED);
     if (s->options.abandoned)
         s->options.abandoned(s->options.ctx, c);
 }
@@ -244,13 +163,7 @@ static void call_free(struct http_call *c)
     assert(list_empty(&c->link));
     if (c->response)
         MHD_destroy_response(c->response);
-    if (c->stream) {
-        struct http_stream *st = c->stream;
-        if (!st->ended)
-            st->options.closed(st->options.ctx, st);
-        buf_done(&st->out);
-        free(st);
-    }
+    http_stream_free(c->stream);
     buf_done(&c->body);
     free(c);
 }
@@ -319,7 +232,7 @@ static enum MHD_Result access_handler(void *ctx, struct MHD_Connection *connecti
     }
     if (c->state == CALL_HANDLING) {
         c->state = CALL_PARKED;
-        suspend(c);
+        http_call_suspend(c);
         return MHD_YES;
     }
     return deliver(c);
@@ -369,55 +282,6 @@ static void connection_changed(void *ctx, struct MHD_Connection *connection, voi
 
 /* ---- the server ---- */
 
-struct address {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } at;
-    socklen_t len;
-};
-
-static bool parse_address(const struct http_server_options *o, struct address *out)
-{
-    struct address a = {0};
-    if (inet_pton(AF_INET, o->address, &a.at.v4.sin_addr) == 1) {
-        a.at.v4.sin_family = AF_INET;
-        a.at.v4.sin_port = htons(o->port);
-        a.len = sizeof a.at.v4;
-    } else if (inet_pton(AF_INET6, o->address, &a.at.v6.sin6_addr) == 1) {
-        a.at.v6.sin6_family = AF_INET6;
-        a.at.v6.sin6_port = htons(o->port);
-        a.len = sizeof a.at.v6;
-    } else {
-        return false;
-    }
-    *out = a;
-    return true;
-}
-
-static int listen_at(const struct http_server_options *o, uint16_t *port, struct err *err)
-{
-    struct address a;
-    int on = 1;
-    if (!parse_address(o, &a)) {
-        err_set(err, ERR_CONFIG, "not an IP address (%s): give one such as 127.0.0.1 or ::1", o->address);
-        return -1;
-    }
-    int fd = socket(a.at.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on) != 0 || /* accepted sockets inherit it */
-        bind(fd, &a.at.any, a.len) != 0 || listen(fd, BACKLOG) != 0 || getsockname(fd, &a.at.any, &a.len) != 0) {
-        err_set(err, ERR_SYSTEM, "cannot listen, %s (%s port %u): choose another address or port", strerror(errno),
-                o->address, (unsigned)o->port);
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    *port = ntohs(a.at.any.sa_family == AF_INET ? a.at.v4.sin_port : a.at.v6.sin6_port);
-    return fd;
-}
-
 static struct MHD_Daemon *start_daemon(struct http_server *s, int listen_fd)
 {
     const struct http_server_options *o = &s->options;
@@ -437,7 +301,7 @@ static struct MHD_Daemon *start_daemon(struct http_server *s, int listen_fd)
 struct http_server *http_server_new(struct loop *loop, const struct http_server_options *o, struct err *err)
 {
     uint16_t port;
-    int listen_fd = listen_at(o, &port, err);
+    int listen_fd = http_server_listen(o, &port, err);
     if (listen_fd < 0)
         return NULL;
     struct http_server *s = mem_zalloc(sizeof *s);
@@ -490,173 +354,4 @@ void http_server_free(struct http_server *s)
 uint16_t http_server_port(const struct http_server *s)
 {
     return s->port;
-}
-
-/* ---- what a handler sees ---- */
-
-const char *http_call_method(const struct http_call *c)
-{
-    return c->method;
-}
-
-const char *http_call_path(const struct http_call *c)
-{
-    return c->path;
-}
-
-const char *http_call_query(const struct http_call *c, const char *name)
-{
-    return MHD_lookup_connection_value(c->connection, MHD_GET_ARGUMENT_KIND, name);
-}
-
-const char *http_call_header(const struct http_call *c, const char *name)
-{
-    return MHD_lookup_connection_value(c->connection, MHD_HEADER_KIND, name);
-}
-
-struct str http_call_body(const struct http_call *c)
-{
-    return buf_str(&c->body);
-}
-
-void *http_call_server_ctx(const struct http_call *c)
-{
-    return c->server->options.ctx;
-}
-
-void http_call_set_user(struct http_call *c, void *user)
-{
-    c->user = user;
-}
-
-void *http_call_user(const struct http_call *c)
-{
-    return c->user;
-}
-
-/* ---- replies ---- */
-
-static void reply_with(struct http_call *c, int status, struct MHD_Response *response)
-{
-    if (!response)
-        abort(); /* out of memory */
-    c->status = (unsigned)status;
-    c->response = response;
-    settle(c, CALL_ANSWERED);
-}
-
-static void add_headers(struct MHD_Response *r, const char *content_type, const struct http_reply_header *headers,
-                        size_t header_count)
-{
-    if (r && content_type)
-        MHD_add_response_header(r, "Content-Type", content_type);
-    for (size_t i = 0; r && i < header_count; i++)
-        MHD_add_response_header(r, headers[i].name, headers[i].value);
-}
-
-void http_reply(struct http_call *c, int status, const char *content_type, struct str body,
-                const struct http_reply_header *headers, size_t header_count)
-{
-    /* Not written to: libmicrohttpd copies it. */
-    void *bytes = (void *)(uintptr_t)(body.len ? body.ptr : "");
-    struct MHD_Response *r = MHD_create_response_from_buffer(body.len, bytes, MHD_RESPMEM_MUST_COPY);
-    add_headers(r, content_type, headers, header_count);
-    reply_with(c, status, r);
-}
-
-void http_reply_reset(struct http_call *c)
-{
-    /* Dissolving the association sends the reset now; the daemon would send a FIN before it closes. */
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    connect(call_socket(c), &nobody, sizeof nobody);
-    settle(c, CALL_DROPPED);
-}
-
-struct part {
-    size_t len;
-    char bytes[];
-};
-
-static ssize_t read_part(void *ctx, uint64_t pos, char *out, size_t max)
-{
-    const struct part *p = ctx;
-    if (pos >= p->len)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    size_t n = p->len - (size_t)pos < max ? p->len - (size_t)pos : max;
-    memcpy(out, p->bytes + pos, n);
-    return (ssize_t)n;
-}
-
-void http_reply_truncated(struct http_call *c, int status, struct str body, size_t promised_bytes)
-{
-    assert(promised_bytes > body.len);
-    struct part *p = mem_alloc(sizeof *p + body.len);
-    p->len = body.len;
-    if (body.len)
-        memcpy(p->bytes, body.ptr, body.len);
-    reply_with(c, status, MHD_create_response_from_callback(promised_bytes, 4096, read_part, p, free));
-}
-
-/* ---- replies that go on ---- */
-
-static ssize_t read_stream(void *ctx, uint64_t pos, char *out, size_t max)
-{
-    struct http_call *c = ctx;
-    struct http_stream *st = c->stream;
-    (void)pos;
-    if (st->cut)
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    size_t n = st->out.len - st->sent;
-    if (n == 0 && st->ended)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    if (n == 0) {
-        st->asleep = true;
-        suspend(c);
-        return 0;
-    }
-    n = n < max ? n : max;
-    memcpy(out, st->out.ptr + st->sent, n);
-    st->sent += n;
-    if (st->sent == st->out.len) {
-        buf_clear(&st->out);
-        st->sent = 0;
-    }
-    return (ssize_t)n;
-}
-
-struct http_stream *http_reply_stream(struct http_call *c, int status, const char *content_type,
-                                      const struct http_reply_header *headers, size_t header_count,
-                                      const struct http_stream_options *o)
-{
-    struct http_stream *st = mem_zalloc(sizeof *st);
-    st->options = *o;
-    st->call = c;
-    buf_init(&st->out, o->waiting_max_bytes);
-    c->stream = st;
-    struct MHD_Response *r =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, read_stream, c, NULL);
-    add_headers(r, content_type, headers, header_count);
-    reply_with(c, status, r);
-    return st;
-}
-
-void http_stream_write(struct http_stream *st, struct str data)
-{
-    if (st->cut)
-        return;
-    if (st->sent) { /* what has left makes room */
-        memmove(st->out.ptr, st->out.ptr + st->sent, st->out.len - st->sent);
-        st->out.len -= st->sent;
-        st->sent = 0;
-    }
-    if (buf_add(&st->out, data.ptr, data.len))
-        wake_stream(st->call);
-    else
-        cut_stream(st->call);
-}
-
-void http_stream_end(struct http_stream *st)
-{
-    st->ended = true;
-    wake_stream(st->call);
 }
