@@ -253,7 +253,7 @@ static void permits_go_back_to_the_group_they_are_of(void **state)
     world_free(w);
 }
 
-static void always_503(struct world *w, const struct exchange *x, struct reply *out)
+static void always_500(struct world *w, const struct exchange *x, struct reply *out)
 {
     (void)w;
     (void)x;
@@ -264,7 +264,7 @@ static void a_breaker_stays_open_unless_the_url_moves(void **state)
 {
     (void)state;
     struct world *w = world_new(1, 1, 20);
-    w->respond = always_503;
+    w->respond = always_500;
     world_start(w);
     while (endpoint(w, 0).breaker != BREAKER_OPEN)
         assert_true(world_step(w));
@@ -304,19 +304,12 @@ static void an_adaptive_limit_is_kept_within_its_new_bounds(void **state)
     world_free(w);
 }
 
-static void hangs(struct world *w, const struct exchange *x, struct reply *out)
-{
-    (void)w;
-    (void)x;
-    out->takes_us = NEVER_US;
-}
-
 static void a_deadline_is_of_the_snapshot_it_was_sent_under(void **state)
 {
     (void)state;
     struct world *w = world_new(1, 1, 2);
     struct region_table *t = next_table(1, 1);
-    w->respond = hangs;
+    w->respond = hang;
     w->table->endpoints[0].deadline_us = w->table->endpoints[0].hop_us = 100 * SECOND_US;
     t->endpoints[0].deadline_us = t->endpoints[0].hop_us = 10 * SECOND_US;
     world_start(w);

@@ -334,13 +334,6 @@ static void an_endpoint_that_is_given_up_holds_nobody_back(void **state)
 
 /* ---- ending early ---- */
 
-static void hang(struct world *w, const struct exchange *x, struct reply *out)
-{
-    (void)w;
-    (void)x;
-    out->takes_us = NEVER_US;
-}
-
 static void both_stops_end_a_warm_up_at_once(void **state)
 {
     (void)state;

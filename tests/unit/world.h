@@ -509,4 +509,36 @@ static void __attribute__((unused)) world_check_ended(const struct world *w)
     assert_int_equal(v.hops + v.warm.hops, w->gets + (w->past ? w->past->hops : 0));
 }
 
+static inline void world_run_to_end(struct world *w)
+{
+    world_run(w);
+    world_check_ended(w);
+}
+
+/* ---- what several tests have an endpoint do ---- */
+
+static inline void always_503(struct world *w, const struct exchange *x, struct reply *out)
+{
+    (void)w;
+    (void)x;
+    out->status = 503;
+}
+
+static inline void lost_on_the_result_url(struct world *w, const struct exchange *x, struct reply *out)
+{
+    if (x->post)
+        *out = (struct reply){.status = 303, .location = "http://h/result", .takes_us = SECOND_US};
+    else if (w->gets < 3)
+        *out = (struct reply){.wire = w->gets ? WIRE_LOST : WIRE_CONNECT, .takes_us = SECOND_US};
+    else if (w->gets < 5)
+        *out = (struct reply){.status = 502, .takes_us = SECOND_US};
+}
+
+static inline void hang(struct world *w, const struct exchange *x, struct reply *out)
+{
+    (void)w;
+    (void)x;
+    out->takes_us = NEVER_US;
+}
+
 #endif
