@@ -2,10 +2,17 @@
 #ifndef TESTS_UNIT_FLEET_FIXTURE_H
 #define TESTS_UNIT_FLEET_FIXTURE_H
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <string.h>
+
+#include <cmocka.h>
 
 #include "base/timeutil.h"
 #include "core/fleet_spec.h"
+#include "sim/fleet.h"
 
 static inline struct dist seconds_between(double low, double high)
 {
@@ -57,6 +64,58 @@ static inline struct fleet_spec *eight_endpoints(uint64_t seed)
     for (size_t i = 0; i < 8; i++)
         endpoints[i] = plain_endpoint(cells[i][0], cells[i][1]);
     return make_spec(seed, endpoints, 8);
+}
+
+static inline struct fleet_spec *noisy_spec(uint64_t seed)
+{
+    struct fleet_spec *spec = eight_endpoints(seed);
+    for (size_t i = 0; i < spec->endpoint_count; i++) {
+        spec->endpoints[i].service = (struct dist){.kind = DIST_LOGNORMAL, .a = 40e6, .b = 0.5};
+        spec->endpoints[i].cold = seconds_between(60, 90);
+        spec->endpoints[i].containers = 2;
+    }
+    return spec;
+}
+
+/* ---- a fleet that is asked ---- */
+
+#define S(seconds) ((int64_t)((seconds) * 1e6))
+
+static inline struct fleet_exchange *ask(struct fleet *f, size_t endpoint)
+{
+    return fleet_post(f, endpoint, STR("what is 2+2?"), NULL);
+}
+
+/* Goes from event to event until something is to be taken; false: nothing will ever be. */
+static inline bool next_end(struct fleet *f, struct fleet_ended *e)
+{
+    while (!fleet_take(f, e)) {
+        int64_t next_us = fleet_next_us(f);
+        if (next_us == NEVER_US)
+            return false;
+        fleet_advance(f, next_us);
+    }
+    return true;
+}
+
+static inline void expect_end(struct fleet *f, enum fleet_end end, int64_t at_us)
+{
+    struct fleet_ended e;
+    assert_true(next_end(f, &e));
+    assert_int_equal(e.end, end);
+    assert_int_equal(e.at_us, at_us);
+}
+
+static inline struct fleet *one(struct fleet_spec **spec, struct fleet_endpoint endpoint)
+{
+    *spec = make_spec(1, &endpoint, 1);
+    return fleet_new(*spec);
+}
+
+static inline void finish(struct fleet *f, struct fleet_spec *spec)
+{
+    fleet_free(f);
+    fleet_spec_free(spec);
 }
 
 #endif

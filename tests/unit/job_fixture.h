@@ -73,4 +73,36 @@ static inline struct job_file *folder_load(struct folder *f, const char *name, s
     return job_file_load(path, &o, err);
 }
 
+/* ---- a script as a file ---- */
+
+static inline struct job_file *load_good_with(struct folder *f, const char *name, struct job_file_options o)
+{
+    struct err err = {0};
+    struct job_file *job = folder_load(f, name, o, &err);
+    if (!job)
+        fail_msg("%s", err.text);
+    return job;
+}
+
+static inline struct job_file *load_good(struct folder *f, const char *script)
+{
+    folder_write(f, "job.lua", script);
+    return load_good_with(f, "job.lua", (struct job_file_options){0});
+}
+
+static inline void expect_error_with(struct folder *f, const char *name, struct job_file_options o, const char *const *parts)
+{
+    struct err err = {0};
+    struct job_file *job = folder_load(f, name, o, &err);
+    job_file_free(job);
+    if (job)
+        fail_msg("%s was accepted, not refused with \"%s\"", name, parts[0]);
+    for (; *parts; parts++)
+        if (!strstr(err.text, *parts))
+            fail_msg("\"%s\" is not in: %s", *parts, err.text);
+    assert_true(err.code != ERR_NONE);
+}
+
+static const char two[] __attribute__((unused)) = "{{id='a',prompt='A?'},{id='b',prompt='B?'}}";
+
 #endif
