@@ -69,7 +69,8 @@ static void add_figures(const struct summary *s, double speed, struct buf *out)
     buf_addf(out, "  most in flight    %lld\n", (long long)j->max_in_flight);
     for (int cold = 1; cold >= 0; cold--)
         if (s->job.answers[cold])
-            buf_addf(out, "  %lld %s answers, each took %s\n", (long long)s->job.answers[cold], cold ? "cold" : "warm",
+            buf_addf(out, "  %lld %s %s took %s\n", (long long)s->job.answers[cold], cold ? "cold" : "warm",
+                     s->job.answers[cold] == 1 ? "answer" : "answers, each",
                      time_text(summary_mean_s(&s->job, cold), speed, text));
     if (!isnan(j->max_batch_gap_s))
         buf_addf(out, "  between batches   at most %s\n", time_text(j->max_batch_gap_s, speed, text));

@@ -54,8 +54,7 @@ static inline void note(void *ctx, const struct event *e)
     if (e->kind == EVENT_ATTEMPT_FAILED || e->kind == EVENT_EXECUTION_ENDED)
         t->last_class = e->class;
     buf_addf(&t->trace, "%" PRId64 " %d %s %u/%u.%u #%u hops %u %s %s %s\n", e->at_us, (int)e->kind,
-             e->endpoint ? e->endpoint->id : "-", e->cell.question, e->cell.endpoint, e->cell.sample, e->attempt,
-                 e->hops,
+             e->endpoint ? e->endpoint->id : "-", e->cell.question, e->cell.endpoint, e->cell.sample, e->attempt, e->hops,
              status_name(e->status), class_name(e->class), e->error ? e->error : "");
 }
 
@@ -64,8 +63,7 @@ static inline void note_end(void *ctx, const struct exchange *x, const struct fl
     struct trial *t = ctx;
     t->cold_ends += e->end == FLEET_ANSWERED && e->cold;
     buf_addf(&t->trace, "%" PRId64 " fleet %s %d seed %" PRIu64 " %s\n", e->at_us, x->endpoint->id, (int)e->end,
-             e->seed,
-             x->trace_id);
+             e->seed, x->trace_id);
 }
 
 static inline void next_part(struct trial *t, uint32_t lane)
