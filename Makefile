@@ -120,6 +120,7 @@ simulate: $(OUT)/tests/unit/test_analysis
 
 lint:
 	scripts/check-layers
+	@! LC_ALL=C.UTF-8 grep -nE '.{121}' src/*/*.[ch] tests/*/*.[ch] $(LUA)
 	@set -e; for h in src/*/*.h; do $(CC) $(ALL_CFLAGS) -Werror -fsyntax-only -x c $$h; done
 	luacheck --quiet --config .luacheckrc lua examples tests/lua
 

@@ -7,8 +7,7 @@
 --   a:finish() -> the report, as `canvass report --json` prints it
 --
 -- What answers are compared between is called a region here. by = "job" compares two jobs in its place: then a
--- "region" is
--- a job, and a "model" is a model in a region.
+-- "region" is a job, and a "model" is a model in a region.
 
 local compare = require "canvass.analysis.compare"
 local contaminants = require "canvass.analysis.contaminants"
@@ -31,14 +30,13 @@ local kinds = { "refusal", "answer", "similarity", "length", "missing", "languag
 
 function analysis.new(seed, by)
     return setmetatable({
-        seed = seed, by = by or "region", jobs = {}, strata = strata.new(), course = course.new(), alike = {},
-            source = resample.source(seed), job = {}, questions = {}, question_order = {},
-        regions = {}, region_order = {}, models = {}, model_order = {}, cells = {}, comparisons = {}, pooled = {},
-        success = {}, likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
-        derived = {}, unused = {}, vectors = {}, alike_in_meaning = {},
+        seed = seed, source = resample.source(seed), by = by or "region", job = {}, jobs = {}, max_tokens = {},
+        questions = {}, question_order = {}, regions = {}, region_order = {}, models = {}, model_order = {},
+        cells = {}, success = {}, strata = strata.new(), comparisons = {}, pooled = {}, not_computed = {},
+        likeness = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 }, alike = {},
         meaning = { within = 0, n_within = 0, between = 0, n_between = 0, same = 0, same_within = 0 },
-        max_tokens = {},
-        contaminants = contaminants.new(), not_computed = {}, left_out = 0, repeats = 0,
+        derived = {}, unused = {}, vectors = {}, alike_in_meaning = {}, left_out = 0, repeats = 0,
+        course = course.new(), contaminants = contaminants.new(),
     }, { __index = methods })
 end
 
@@ -192,9 +190,8 @@ function methods:meaning_of(items, model_id)
         end
     end
     local texts = self:chosen(with)
-    return strata.likeness(texts, self.strata:groups_of(texts),
-        strata.alike_of(self.alike_in_meaning, model_id), self.meaning,
-        in_meaning)
+    return strata.likeness(texts, self.strata:groups_of(texts), strata.alike_of(self.alike_in_meaning, model_id),
+        self.meaning, in_meaning)
 end
 
 function methods:end_question()

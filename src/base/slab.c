@@ -64,7 +64,8 @@ static void put_rest(struct slab *s)
 
 static bool add_piece(struct slab *s, bool beyond)
 {
-    size_t size = s->piece_bytes < PIECE_LEAST ? PIECE_LEAST : s->piece_bytes > PIECE_MOST ? PIECE_MOST : s->piece_bytes;
+    size_t size = s->piece_bytes < PIECE_LEAST ? PIECE_LEAST
+                  : s->piece_bytes > PIECE_MOST ? PIECE_MOST : s->piece_bytes;
     if (!beyond && (s->piece_bytes > s->max_bytes || size > s->max_bytes - s->piece_bytes))
         return false;
     struct slab_piece *piece = malloc(size);

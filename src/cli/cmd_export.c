@@ -133,8 +133,9 @@ const struct command command_export = {
     .name = "export",
     .words = "JOB",
     .summary = "a job's executions for Inspect AI, lm-evaluation-harness, promptfoo, pandas and R",
-    .details = "csv has one line for each execution, and goes to standard output unless --output names a file, as does\n"
-               "promptfoo. inspect and lm-eval are folders with one log for each model in a region.",
+    .details =
+        "csv has one line for each execution, and goes to standard output unless --output names a file, as does\n"
+        "promptfoo. inspect and lm-eval are folders with one log for each model in a region.",
     .examples = "  canvass export last --output answers.csv\n  canvass export last --to inspect --output logs\n"
                 "  inspect view --log-dir logs",
     .words_min = 1,

@@ -326,13 +326,14 @@ const struct command command_grade = {
     .name = "grade",
     .words = "JOB",
     .summary = "have a model grade the answers of a job",
-    .details = "Makes a job of its own, whose questions are the answers of JOB, and runs it as `canvass run` does:\n"
-               "what holds for any job holds for it. Answers to one question that are the same word for word are graded\n"
-               "once. The model sees the question, what is expected and the answer; never the region or the model it\n"
-               "comes from. `canvass report JOB` then compares the grades between regions. JOB may be `last`.\n\n"
-               "The model is best put into the region table as an endpoint with reserved = true, which no other job\n"
-               "asks unless it names it. A rubric is a Lua file that says what is asked, and how a reply is read.\n\n"
-               "exit status: " RUNNER_EXITS,
+    .details =
+        "Makes a job of its own, whose questions are the answers of JOB, and runs it as `canvass run` does:\n"
+        "what holds for any job holds for it. Answers to one question that are the same word for word are graded\n"
+        "once. The model sees the question, what is expected and the answer; never the region or the model it\n"
+        "comes from. `canvass report JOB` then compares the grades between regions. JOB may be `last`.\n\n"
+        "The model is best put into the region table as an endpoint with reserved = true, which no other job\n"
+        "asks unless it names it. A rubric is a Lua file that says what is asked, and how a reply is read.\n\n"
+        "exit status: " RUNNER_EXITS,
     .examples = "  canvass grade last --by judge --regions regions.lua\n"
                 "  canvass grade study-1 --by judge --in us --rubric strict.lua --samples 3 --regions regions.lua",
     .words_min = 1,
@@ -345,11 +346,12 @@ const struct command command_embed = {
     .name = "embed",
     .words = "JOB",
     .summary = "take embeddings of the answers of a job",
-    .details = "Makes a job of its own, whose prompts are the answers of JOB, and runs it as `canvass run` does. The\n"
-               "model's endpoint has adapter = \"embeddings\". Answers to one question that are the same word for\n"
-               "word are sent once, blank ones not at all. `canvass report JOB` then compares how alike the answers are in\n"
-               "meaning, within regions and between them. JOB may be `last`.\n\n"
-               "exit status: " RUNNER_EXITS,
+    .details =
+        "Makes a job of its own, whose prompts are the answers of JOB, and runs it as `canvass run` does. The\n"
+        "model's endpoint has adapter = \"embeddings\". Answers to one question that are the same word for\n"
+        "word are sent once, blank ones not at all. `canvass report JOB` then compares how alike the answers are in\n"
+        "meaning, within regions and between them. JOB may be `last`.\n\n"
+        "exit status: " RUNNER_EXITS,
     .examples = "  canvass embed last --by embedder --regions regions.lua",
     .words_min = 1,
     .words_max = 1,

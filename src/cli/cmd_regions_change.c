@@ -1,5 +1,5 @@
-/* Changes to a region table by command. They are made in the table's own files, which a daemon that runs on them takes up
- * within a second: there is one truth, whoever edits it. */
+/* Changes to a region table by command. They are made in the table's own files, which a daemon that runs on them takes
+ * up within a second: there is one truth, whoever edits it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -228,8 +228,8 @@ static bool find_target(const struct region_table *t, const char *word, const ch
     free(first);
     const struct endpoint_spec *e = region != NO_INDEX && slash ? region_table_endpoint(t, region, slash + 1) : NULL;
     if (!e)
-        return err_set(err, ERR_USAGE, "the table has no region or endpoint \"%.200s\" (%s): canvass regions show lists "
-                       "them", word, t->path);
+        return err_set(err, ERR_USAGE, "the table has no region or endpoint \"%.200s\" (%s): canvass regions show "
+                       "lists them", word, t->path);
     *kind = "endpoints";
     *name = e->id;
     *paused = e->paused;
@@ -380,16 +380,16 @@ static bool read_revision(const struct args *args, struct kept_revision *out, st
         TABLE_OVERRIDES_KEPT "') FROM region_revisions AS r WHERE r.revision = CAST(?1 AS INTEGER)";
     bool ok = reader && reader_sql(reader, sql, bind, 1, 0, take_revision, out, err);
     reader_close(reader);
-    return ok && (out->source || err_set(err, ERR_USAGE, "there is no revision %.40s (%s): canvass regions history lists "
-                                         "them", args->words[0], args_text(args, "db")));
+    return ok && (out->source || err_set(err, ERR_USAGE, "there is no revision %.40s (%s): canvass regions history "
+                                         "lists them", args->words[0], args_text(args, "db")));
 }
 
 static bool same_as_then(const struct edit *e, const char *hash, struct err *err)
 {
     struct region_table *now = load(e->args, e->path, err), *t = now ? load_edited(e, now, err) : NULL;
     bool ok = t && (strcmp(t->hash, hash) == 0 ||
-                    err_set(err, ERR_CONFIG, "that revision was made of other files beside the table than there are now "
-                            "(%s): put those back first", e->path));
+                    err_set(err, ERR_CONFIG, "that revision was made of other files beside the table than there are "
+                            "now (%s): put those back first", e->path));
     region_table_unref(now);
     region_table_unref(t);
     return ok;
@@ -429,8 +429,9 @@ static const struct option_spec rollback_options[] = {OPTION_REGIONS, OPTION_DB,
 const struct command command_regions_diff = {
     .name = "regions diff", .words = "OLD.lua NEW.lua",
     .summary = "what tells two region tables apart",
-    .details = "By the settings in force, so that it shows what a changed line really changes; secrets by their names.\n\n"
-               "exit status: 0 no setting differs; 1 some do; 2 one of them is wrong",
+    .details =
+        "By the settings in force, so that it shows what a changed line really changes; secrets by their names.\n\n"
+        "exit status: 0 no setting differs; 1 some do; 2 one of them is wrong",
     .examples = "  canvass regions diff regions.lua new.lua",
     .words_min = 2, .words_max = 2, .options = diff_options, .run = run_diff,
 };
@@ -438,9 +439,10 @@ const struct command command_regions_diff = {
 const struct command command_regions_apply = {
     .name = "regions apply", .words = "NEW.lua",
     .summary = "put another text in place of a region table",
-    .details = "NEW.lua is checked first, as the table it will be, and written whole or not at all. What is set by\n"
-               "command (pauses, limits) stays over it. A daemon that runs on the table takes it up within a second.\n\n"
-               "exit status: 0 done, or nothing to do; 2 the table would be wrong: nothing was changed",
+    .details =
+        "NEW.lua is checked first, as the table it will be, and written whole or not at all. What is set by\n"
+        "command (pauses, limits) stays over it. A daemon that runs on the table takes it up within a second.\n\n"
+        "exit status: 0 done, or nothing to do; 2 the table would be wrong: nothing was changed",
     .examples = "  canvass regions apply new.lua --regions regions.lua --dry-run\n"
                 "  canvass regions apply new.lua --regions regions.lua --reason \"EU has moved\"",
     .words_min = 1, .words_max = 1, .options = apply_options, .run = run_apply,
@@ -449,9 +451,10 @@ const struct command command_regions_apply = {
 const struct command command_regions_pause = {
     .name = "regions pause", .words = "REGION|REGION/MODEL",
     .summary = "ask a region or an endpoint no more, until it is resumed",
-    .details = "The operator's file stays as it is: the pause lies in TABLE.lua" TABLE_OVERRIDES ", and holds for every\n"
-               "program that loads the table. What is in flight ends as it would.\n\n"
-               "exit status: 0 it is paused; 2 there is no such region or endpoint",
+    .details =
+        "The operator's file stays as it is: the pause lies in TABLE.lua" TABLE_OVERRIDES ", and holds for every\n"
+        "program that loads the table. What is in flight ends as it would.\n\n"
+        "exit status: 0 it is paused; 2 there is no such region or endpoint",
     .examples = "  canvass regions pause asia --regions regions.lua --reason \"out of quota\"\n"
                 "  canvass regions pause eu/mistral-7b --regions regions.lua",
     .words_min = 1, .words_max = 1, .options = pause_options, .run = run_pause,

@@ -60,8 +60,8 @@ static bool holds_rules(const char *folder, struct err *err)
     char *path = mem_printf("%s/canvass", folder);
     bool ok = stat(path, &there) == 0 && S_ISDIR(there.st_mode);
     free(path);
-    return ok || err_set(err, ERR_USAGE, "--rules %s: there is no folder canvass in it: put the files that stand in for "
-                         "the program's own there, such as canvass/analysis/settings.lua", folder);
+    return ok || err_set(err, ERR_USAGE, "--rules %s: there is no folder canvass in it: put the files that stand in "
+                         "for the program's own there, such as canvass/analysis/settings.lua", folder);
 }
 
 /* The job whose grades or embeddings are taken in, "" for none: the newest, or the one that the option names. */
@@ -112,7 +112,8 @@ static bool report(struct reader *reader, const struct args *args, struct err *e
     struct feed_options o = {.jobs = {ids[0], args->word_count > 1 ? ids[1] : NULL}};
     int64_t seed = 1;
     const char *form = form_of(args, err), *rules = args_text(args, "rules");
-    if (!form || (rules && !holds_rules(rules, err)) || !args_integer(args, "seed", 0, INT64_MAX, &seed, err) || !inputs_limits(args, &script, err))
+    if (!form || (rules && !holds_rules(rules, err)) || !args_integer(args, "seed", 0, INT64_MAX, &seed, err) ||
+        !inputs_limits(args, &script, err))
         return false;
     for (int i = 0; i < 2 && o.jobs[i]; i++)
         if (!reader_find(reader, args->words[i], ids[i], err))

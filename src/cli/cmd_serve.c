@@ -22,8 +22,8 @@ static bool read_address(const char *text, char address[ADDRESS_BYTES], uint16_t
     char *end = NULL;
     long number = colon && colon[1] >= '0' && colon[1] <= '9' ? strtol(colon + 1, &end, 10) : -1;
     if (!colon || number < 0 || number > 65535 || *end || len >= ADDRESS_BYTES || (!brackets && memchr(from, ':', len)))
-        return err_set(err, ERR_USAGE, "\"%.60s\" is no address (--listen): write one such as 127.0.0.1:8420 or [::1]:8420",
-                       text);
+        return err_set(err, ERR_USAGE, "\"%.60s\" is no address (--listen): write one such as 127.0.0.1:8420 or "
+                       "[::1]:8420", text);
     memcpy(address, len ? from : "127.0.0.1", len ? len : sizeof "127.0.0.1");
     if (len)
         address[len] = '\0';
@@ -100,13 +100,14 @@ const struct command command_serve = {
     .name = "serve",
     .words = "",
     .summary = "run jobs as a daemon, with an HTTP API and a dashboard",
-    .details = "Runs in the foreground and logs on standard error. Jobs come by POST /api/v1/jobs, run side by side\n"
-               "under the permits of one region table, and survive a restart: what has not ended is gone on with. The\n"
-               "first SIGTERM or Ctrl-C sends nothing new and waits for what is in flight, the second does not wait.\n\n"
-               "Every change needs the token, in a header Authorization: Bearer TOKEN; reading needs it too unless the\n"
-               "address is one of this machine only. The token comes from --token-file, or CANVASS_TOKEN, or is made in\n"
-               "a file beside the database. GET /api/v1/openapi.json describes the whole API.\n\n"
-               "exit status: 0 ended on request; 2 usage or configuration; 4 the database failed",
+    .details =
+        "Runs in the foreground and logs on standard error. Jobs come by POST /api/v1/jobs, run side by side\n"
+        "under the permits of one region table, and survive a restart: what has not ended is gone on with. The\n"
+        "first SIGTERM or Ctrl-C sends nothing new and waits for what is in flight, the second does not wait.\n\n"
+        "Every change needs the token, in a header Authorization: Bearer TOKEN; reading needs it too unless the\n"
+        "address is one of this machine only. The token comes from --token-file, or CANVASS_TOKEN, or is made in\n"
+        "a file beside the database. GET /api/v1/openapi.json describes the whole API.\n\n"
+        "exit status: 0 ended on request; 2 usage or configuration; 4 the database failed",
     .examples = "  canvass serve --regions regions.lua --jobs jobs/ --db study.db\n"
                 "  curl -H \"Authorization: Bearer $(cat study.db.token)\" -d '{\"script\": \"job.lua\"}' "
                 "\\\n       http://127.0.0.1:8420/api/v1/jobs",

@@ -45,8 +45,8 @@ static void found(void *ctx, const struct fault *f)
 /* By rows, for the views know an attempt's execution only as text. A table that is not there is told already. */
 static const char served_sql[] =
     "SELECT j.id || '.' || (e.row / 1024 - j.first_row + 1) || '.' || (e.row % 1024), d.revision, c.region, c.model_id,"
-    " e.served_region, e.served_model, e.status, e.class FROM jobs AS j JOIN endings AS e ON e.row >= j.first_row * 1024"
-    " AND e.row < (j.first_row + j.planned) * 1024 JOIN dispatches AS d ON d.row = e.row JOIN region_revisions"
+    " e.served_region, e.served_model, e.status, e.class FROM jobs AS j JOIN endings AS e ON e.row >= j.first_row *"
+    " 1024 AND e.row < (j.first_row + j.planned) * 1024 JOIN dispatches AS d ON d.row = e.row JOIN region_revisions"
     " USING (revision) JOIN job_cells AS c ON c.job_row = j.row AND c.position = (e.row / 1024 - j.first_row) % j.width"
     " WHERE j.id = ?1 AND coalesce(e.served_region, e.served_model) IS NOT NULL"
     " AND (e.status = 'succeeded' OR e.class IN ('wrong_region', 'wrong_model'))";
@@ -171,10 +171,11 @@ const struct command command_verify = {
     .name = "verify",
     .words = "[JOB]",
     .summary = "recount everything from rows, and look for what cannot be",
-    .details = "Without JOB: every job, and the file itself. Looks at the plan, which attempts there are and what follows\n"
-               "what, statuses and classes, posts and hops, times, region revisions, bodies, who answered, and the totals that\n"
-               "other commands show. A job that runs or was killed is no fault. JOB may be `last`.\n\n"
-               "exit status: 0 all is well, 1 something is wrong and is told with its id, 4 the database cannot be read",
+    .details =
+        "Without JOB: every job, and the file itself. Looks at the plan, which attempts there are and what follows\n"
+        "what, statuses and classes, posts and hops, times, region revisions, bodies, who answered, and the totals "
+        "that\nother commands show. A job that runs or was killed is no fault. JOB may be `last`.\n\n"
+        "exit status: 0 all is well, 1 something is wrong and is told with its id, 4 the database cannot be read",
     .examples = "  canvass verify\n  canvass verify last --json",
     .words_max = 1,
     .options = options,

@@ -134,7 +134,8 @@ static const char common_sql[] =
 static const char request_sql[] =
     "SELECT f.job_id AS job_id, c.region AS region, c.model_id AS model_id, f.revision AS revision,\n"
     "  d.request AS request, q.prompt AS prompt\n"
-    "FROM (SELECT j.id AS job_id, j.row AS job_row, j.first_row AS first_row, j.width AS width, d.revision AS revision,\n"
+    "FROM (SELECT j.id AS job_id, j.row AS job_row, j.first_row AS first_row, j.width AS width,"
+    " d.revision AS revision,\n"
     "    (d.row / 1024 - j.first_row) % j.width AS cell, min(d.row) AS row\n"
     "  FROM jobs AS j CROSS JOIN dispatches AS d ON d.row >= j.first_row * 1024\n"
     "    AND d.row < (j.first_row + j.planned) * 1024 WHERE j.id = ?1 GROUP BY 6, 5) AS f\n"
@@ -174,7 +175,8 @@ static bool feed_export(struct feed *f, struct reader *reader)
     const char *job = f->options->jobs[0];
     return feed_sql(f, reader, "job", job_sql, job, NULL) && feed_sql(f, reader, "endpoint", endpoint_sql, job, NULL) &&
            feed_sql(f, reader, "question", question_sql, job, NULL) &&
-           feed_executions(f, reader, "execution", NULL) && analysis_add(f->analysis, "end", 0, NULL, &f->err) && give(f);
+           feed_executions(f, reader, "execution", NULL) && analysis_add(f->analysis, "end", 0, NULL, &f->err) &&
+           give(f);
 }
 
 /* In the order of the plan, one question after another: the analysis keeps the texts of one. */

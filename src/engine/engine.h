@@ -40,7 +40,8 @@ enum stop_how {
 /* Idempotent; abort after drain is allowed. Open executions end `cancelled`, and the job with `state`. */
 void engine_stop(struct engine_job *job, enum stop_how how, enum job_state state, const char *reason);
 
-/* Ends those of a running job that have not ended, `cancelled`; what is in flight of them is cut off. Returns how many. */
+/* Ends those of a running job that have not ended, `cancelled`; what is in flight of them is cut off. Returns how
+ * many. */
 struct execution_choice {           /* by what is not negative, all of it */
     int64_t n;                      /* its number in the plan */
     int64_t question, endpoint;     /* positions in the plan */

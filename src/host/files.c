@@ -32,7 +32,8 @@ bool file_replace(const char *path, const char *text, struct err *err)
 {
     if (!*text)
         return unlink(path) == 0 || errno == ENOENT ||
-               err_set(err, ERR_SYSTEM, "cannot be removed, %s (%s): give this user the right to", strerror(errno), path);
+               err_set(err, ERR_SYSTEM, "cannot be removed, %s (%s): give this user the right to", strerror(errno),
+                       path);
     char *real = realpath(path, NULL); /* a link stays a link */
     char *temporary = mem_printf("%s.tmp-%ld", real ? real : path, (long)getpid());
     struct stat old;

@@ -21,8 +21,8 @@ struct kept_options {
     struct script_limits limits;
     struct region_table *table; /* run against this one; NULL: against the table of the job's own revision */
     const char *secrets_file;   /* for that */
-    bool plan_only;             /* nothing is asked by its table: secrets need not be there, and a table that lacks one of
-                                 * the job's cells stays as it is, and the job's own revision serves instead */
+    bool plan_only;             /* nothing is asked by its table: secrets need not be there, and a table that lacks one
+                                 * of the job's cells stays as it is, and the job's own revision serves instead */
 };
 
 /* Loads the job again from its stored copy. On NULL nothing is held. */

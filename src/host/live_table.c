@@ -181,8 +181,8 @@ static bool load(struct change *c, struct err *err)
     free(source);
     free(overrides);
     if (c->table && c->hash && strcmp(c->hash, c->table->hash) != 0)
-        return err_set(err, ERR_USAGE, "that revision was made of other files beside the table than there are now (%s): "
-                       "put those back first", t->path);
+        return err_set(err, ERR_USAGE, "that revision was made of other files beside the table than there are now "
+                       "(%s): put those back first", t->path);
     return c->table;
 }
 

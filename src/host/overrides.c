@@ -68,7 +68,8 @@ char *overrides_text(const cJSON *doc)
 
 void overrides_pause(cJSON *doc, const char *kind, const char *name, const char *author, const char *reason)
 {
-    char *why = reason && *reason ? mem_strdup(reason) : mem_printf("paused by %s", author && *author ? author : "hand");
+    char *why = reason && *reason ? mem_strdup(reason)
+                                  : mem_printf("paused by %s", author && *author ? author : "hand");
     overrides_set(doc, kind, name, "paused", cJSON_CreateString(why));
     free(why);
 }

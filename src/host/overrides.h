@@ -18,8 +18,8 @@ void overrides_sign(struct cJSON *doc, const char *author, const char *reason);
 /* The text to write, for free(); "" when it says nothing. */
 char *overrides_text(const struct cJSON *doc);
 
-/* A pause with a reason (NULL: "paused by AUTHOR"), or its end: the pause that stands in the document goes, and one that
- * stands in the file is overridden. */
+/* A pause with a reason (NULL: "paused by AUTHOR"), or its end: the pause that stands in the document goes, and one
+ * that stands in the file is overridden. */
 void overrides_pause(struct cJSON *doc, const char *kind, const char *name, const char *author, const char *reason);
 void overrides_resume(struct cJSON *doc, const char *kind, const char *name);
 

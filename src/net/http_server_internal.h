@@ -1,7 +1,7 @@
 /* http_server_internal.h -- what the files of the HTTP server share.
  *
- * A call that has no reply yet, and a stream that has sent all, are suspended: the daemon does not look at them, an epoll
- * set of our own does, for the one thing that can happen: that the client hangs up. */
+ * A call that has no reply yet, and a stream that has sent all, are suspended: the daemon does not look at them, an
+ * epoll set of our own does, for the one thing that can happen: that the client hangs up. */
 #ifndef NET_HTTP_SERVER_INTERNAL_H
 #define NET_HTTP_SERVER_INTERNAL_H
 

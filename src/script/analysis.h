@@ -38,7 +38,8 @@ void analysis_free(struct analysis *a); /* NULL is a no-op */
 bool analysis_take(struct analysis *a, bool (*piece)(void *ctx, const char *file, struct str text, struct err *err),
                    void *ctx, struct err *err);
 
-/* what: "job", "request", "question", "execution"; for an export "endpoint", "end"; for the page then "answer", "file", "program". */
+/* what: "job", "request", "question", "execution"; for an export "endpoint", "end"; for the page then "answer", "file",
+ * "program". */
 bool analysis_add(struct analysis *a, const char *what, int count, const struct analysis_value *values,
                   struct err *err);
 
@@ -46,8 +47,8 @@ bool analysis_add(struct analysis *a, const char *what, int count, const struct 
  * last. It lives as long as a. */
 bool analysis_wanted(struct analysis *a, size_t i, const char **question_id, struct err *err);
 
-/* form: "json", "csv", "html", "text" (so many columns wide; 0: no limit). All text in it is harmless to a terminal or a
- * spreadsheet. */
+/* form: "json", "csv", "html", "text" (so many columns wide; 0: no limit). All text in it is harmless to a terminal or
+ * a spreadsheet. */
 bool analysis_report(struct analysis *a, const char *form, size_t columns, struct buf *out, struct err *err);
 
 #endif

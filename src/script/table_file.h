@@ -15,8 +15,8 @@ struct table_options {
     const struct script_limits *limits; /* NULL: the defaults */
     const char *secrets_file;           /* NAME=value lines, mode 0600 or stricter; NULL: the environment only */
     const struct sources *kept;         /* instead of the files beside the table; must outlive it; NULL: those files */
-    /* JSON that stands over the file, as script/table_overrides.c says. NULL: what is kept, or the file beside the table
-     * (its path and TABLE_OVERRIDES), if there is one. */
+    /* JSON that stands over the file, as script/table_overrides.c says. NULL: what is kept, or the file beside the
+     * table (its path and TABLE_OVERRIDES), if there is one. */
     const char *overrides;
     bool secrets_optional;              /* a secret that is not there is a warning: for `regions check`, `plan` */
 };

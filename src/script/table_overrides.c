@@ -7,8 +7,8 @@
 
 #include "script/table_build.h"
 
-static const char *const endpoint_keys[] = {"slots", "rate", "deadline", "connect", "hop", "poll", "scaledown", "adaptive",
-                                            "paused"};
+static const char *const endpoint_keys[] = {"slots", "rate", "deadline", "connect", "hop", "poll", "scaledown",
+                                            "adaptive", "paused"};
 static const char *const region_keys[] = {"in_flight", "paused"};
 
 static bool only_keys(struct fields *f, const char *const *keys, size_t count)

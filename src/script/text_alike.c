@@ -101,7 +101,8 @@ int texts_chrf(lua_State *L)
         return 0;
     a = without_space(one, a);
     b = without_space(other, b);
-    uint64_t *left = texts_scratch(L, FOR_LEFT, a, sizeof *left), *right = texts_scratch(L, FOR_RIGHT, b, sizeof *right);
+    uint64_t *left = texts_scratch(L, FOR_LEFT, a, sizeof *left),
+             *right = texts_scratch(L, FOR_RIGHT, b, sizeof *right);
     double precision = 0, recall = 0;
     for (size_t n = 1; n <= NGRAM; n++) {
         sandbox_charge(L, (a > b ? a : b) * 10);

@@ -212,7 +212,8 @@ int texts_changes(lua_State *L)
     while (tail < x - head && tail < y - head && a[x - 1 - tail] == b[y - 1 - tail])
         tail++;
     size_t end = x - tail, width = y - tail - head + 1;
-    uint16_t *common = texts_scratch(L, FOR_ROW, (end - head + 1) * width, sizeof *common); /* of what follows a[i], b[k] */
+    /* of what follows a[i], b[k] */
+    uint16_t *common = texts_scratch(L, FOR_ROW, (end - head + 1) * width, sizeof *common);
     memset(common, 0, (end - head + 1) * width * sizeof *common);
     sandbox_charge(L, (end - head) * width);
     for (i = end - head; i-- > 0;) {

@@ -1,7 +1,7 @@
 /* events.h -- server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html), for one job or all.
  *
- * A job that has news is told of as a whole and at most four times a second, however fast it goes, and of its batches no
- * more than a reader can follow: what a subscriber costs does not grow with the load. The latest events are kept, so
+ * A job that has news is told of as a whole and at most four times a second, however fast it goes, and of its batches
+ * no more than a reader can follow: what a subscriber costs does not grow with the load. The latest events are kept, so
  * that one that comes back with the id of the last it has seen misses nothing; if that is not there any more it gets
  * `reset`. Nobody waits for a reader that is slow: it is cut off, and comes back. */
 #ifndef SERVE_EVENTS_H

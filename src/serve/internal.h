@@ -89,7 +89,8 @@ bool body_text(struct request *q, const cJSON *body, const char *key, const char
 /* ?name=N; false: it is no such number, and was answered. */
 bool query_integer(struct request *q, const char *name, int64_t low, int64_t high, int64_t *out);
 
-/* ?name=WORD, its place in words, which NULL ends; the first when it is not there. False: it is none, and was answered. */
+/* ?name=WORD, its place in words, which NULL ends; the first when it is not there. False: it is none, and was
+ * answered. */
 bool query_word(struct request *q, const char *name, const char *const *words, size_t *out);
 bool query_flag(struct request *q, const char *name);                /* ?name, but for ?name=false and ?name=0 */
 

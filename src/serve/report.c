@@ -1,5 +1,5 @@
-/* GET /api/v1/jobs/:job/report: what `canvass report JOB` says as JSON or as a page, by a process of its own. The comparison draws
- * and sorts for seconds, and neither the loop nor the jobs that run wait for it. */
+/* GET /api/v1/jobs/:job/report: what `canvass report JOB` says as JSON or as a page, by a process of its own. The
+ * comparison draws and sorts for seconds, and neither the loop nor the jobs that run wait for it. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

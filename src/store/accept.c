@@ -266,7 +266,8 @@ static bool find_repeated(struct db *db, const struct submission *by, struct acc
 {
     if (!by->key)
         return true;
-    struct stmt *st = db_prepare(db, "SELECT id, first_row, revision, submitted FROM jobs WHERE submission_key = ?1", err);
+    struct stmt *st = db_prepare(db, "SELECT id, first_row, revision, submitted FROM jobs WHERE submission_key = ?1",
+                                 err);
     if (!st)
         return false;
     stmt_text(st, 1, by->key);

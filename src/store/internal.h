@@ -50,7 +50,7 @@ struct store {
     bool patient;                  /* the writer's: is there no end to its waiting for a lock? */
     bool watcher_runs, reader_runs; /* the loop thread's */
     unsigned reads_open;           /* the loop thread's */
-    int64_t lag_since_us;          /* the loop thread's: when the record lag_number was handed over; 0: all is on disk */
+    int64_t lag_since_us;          /* the loop thread's: when record lag_number was handed over; 0: all is on disk */
     uint64_t lag_number;
     uint64_t number;               /* the loop thread's: of the last record */
     unsigned in_flight;            /* the loop thread's: requests, as the last one that began was told */

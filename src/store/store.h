@@ -39,8 +39,8 @@ void store_hurry(struct store *s);
 
 /* Records queue up on the loop thread; store_flush() hands them to the writer. Call it at the end of each turn. */
 void store_flush(struct store *s);
-int64_t store_lag_us(const struct store *s);            /* how long the oldest record has not been on disk; 0: none is */
-void store_poll(struct store *s);                       /* runs the callbacks that are due */
+int64_t store_lag_us(const struct store *s);        /* how long the oldest record has not been on disk; 0: none is */
+void store_poll(struct store *s);                   /* runs the callbacks that are due */
 void store_recorder(struct store *s, struct recorder_port *out);
 
 struct accepted {
@@ -98,9 +98,9 @@ void store_revise(struct store *s, const struct revise *r,
 /* ---- reading: a connection of its own, read-only, one thread at a time ---- */
 struct reader;
 
-/* Work for the store's own reader thread, so that the loop does not wait for a disk: work() runs there, one at a time, then
- * done() from store_poll(), or from store_close(). reader is NULL, and error says why, when the file cannot be read or is
- * being closed. False, and nothing runs, when too many wait already. */
+/* Work for the store's own reader thread, so that the loop does not wait for a disk: work() runs there, one at a time,
+ * then done() from store_poll(), or from store_close(). reader is NULL, and error says why, when the file cannot be
+ * read or is being closed. False, and nothing runs, when too many wait already. */
 MUST_USE bool store_read(struct store *s, void (*work)(void *ctx, struct reader *reader, const struct err *error),
                          void (*done)(void *ctx), void *ctx);
 
@@ -153,8 +153,8 @@ struct execution_filter {
 };
 bool reader_count(struct reader *r, const struct execution_filter *f, int64_t *out, struct err *err); /* of all pages */
 bool reader_executions(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx, struct err *err);
-/* The same, with the rows read by a thread and a connection of their own, some ahead of row(): for many, that keep row()
- * busy. */
+/* The same, with the rows read by a thread and a connection of their own, some ahead of row(): for many, that keep
+ * row() busy. */
 bool reader_executions_ahead(struct reader *r, const struct execution_filter *f, reader_row *row, void *ctx,
                              struct err *err);
 
@@ -165,8 +165,9 @@ struct fault {             /* something that cannot be */
     const char *text;
 };
 
-/* Recounts a job from its rows and looks for what no run, crash or resume can leave behind, whether the job runs on or not. Each
- * fault is told; false only when it could not look. job_id NULL: the file itself, and rows that belong to no job. */
+/* Recounts a job from its rows and looks for what no run, crash or resume can leave behind, whether the job runs on or
+ * not. Each fault is told; false only when it could not look. job_id NULL: the file itself, and rows that belong to no
+ * job. */
 bool reader_verify(struct reader *r, const char *job_id, void (*found)(void *ctx, const struct fault *fault), void *ctx,
                    struct err *err);
 

@@ -49,8 +49,9 @@ static const struct check job_checks[] = {
              "(SELECT min(position) <> 1 OR max(position) <> count(*) FROM questions WHERE job_id = j.id)"},
     {"plan", "SELECT j.id, 'its cells are not numbered from 0 on' " JOB
              "(SELECT min(position) <> 0 OR max(position) <> count(*) - 1 FROM job_cells WHERE job_row = j.row)"},
-    {"plan", "SELECT j.id, 'its rows are those of ' || o.id || ' too' FROM jobs AS j JOIN jobs AS o ON o.row <> j.row AND"
-             " o.first_row < j.first_row + j.planned + j.width AND j.first_row < o.first_row + o.planned + o.width WHERE j.id = ?1"},
+    {"plan", "SELECT j.id, 'its rows are those of ' || o.id || ' too' FROM jobs AS j JOIN jobs AS o ON o.row <> j.row"
+             " AND o.first_row < j.first_row + j.planned + j.width AND j.first_row < o.first_row + o.planned + o.width"
+             " WHERE j.id = ?1"},
     {"plan", "SELECT j.id, 'its cell ' || c.position || ', sample ' || c.sample || ' of ' || c.endpoint ||"
              " ', is not that of ' || c.region || '/' || c.model_id FROM jobs AS j JOIN job_cells AS c ON c.job_row ="
              " j.row JOIN (SELECT job_row, count(DISTINCT endpoint) AS endpoints FROM job_cells GROUP BY 1) AS w"
@@ -60,24 +61,26 @@ static const struct check job_checks[] = {
     {"plan", "SELECT j.id, 'its script was not kept' " JOB
              "NOT EXISTS (SELECT 1 FROM job_files WHERE job_id = j.id AND position = 1)"},
     {"plan", "SELECT j.id, 'its spec is not JSON' " JOB "NOT json_valid(j.spec)"},
-    {"rows", "SELECT j.id, 'it has ' || (SELECT count(*) FROM executions WHERE job_id = j.id) || ' executions, and planned '"
-             " || j.planned " JOB "(SELECT count(*) FROM executions WHERE job_id = j.id) <> j.planned"},
+    {"rows", "SELECT j.id, 'it has ' || (SELECT count(*) FROM executions WHERE job_id = j.id) || ' executions, and"
+             " planned ' || j.planned " JOB "(SELECT count(*) FROM executions WHERE job_id = j.id) <> j.planned"},
     {"rows", "SELECT min(id), 'it is there ' || count(*) || ' times' FROM executions WHERE job_id = ?1 GROUP BY row"
              " HAVING count(*) <> 1"},
 
     /* which attempts there are */
     {"attempts", "SELECT " ATTEMPT("d.row") ", 'there is no attempt before it' " ALL_ROWS("dispatches", "d") WHERE_JOB
-                 "d.row % 1024 <> 1 AND NOT EXISTS (SELECT 1 FROM dispatches WHERE row = d.row - 1 AND row % 1024 > 0)"},
-    {"attempts", "SELECT " ATTEMPT("d.row") ", 'it says it is of job row ' || d.job_row " ALL_ROWS("dispatches", "d") WHERE_JOB
-                 "d.job_row <> j.row"},
-    {"attempts", "SELECT j.id, 'attempt row ' || d.row || ' says it is of this job, and is not among its rows' FROM jobs AS"
-                 " j JOIN dispatches AS d ON d.job_row = j.row" WHERE_JOB "NOT (" IN_JOB_OR_WARM("d.row") ")"},
+                 "d.row % 1024 <> 1 AND NOT EXISTS (SELECT 1 FROM dispatches WHERE row = d.row - 1"
+                 " AND row % 1024 > 0)"},
+    {"attempts", "SELECT " ATTEMPT("d.row") ", 'it says it is of job row ' || d.job_row "
+                 ALL_ROWS("dispatches", "d") WHERE_JOB "d.job_row <> j.row"},
+    {"attempts", "SELECT j.id, 'attempt row ' || d.row || ' says it is of this job, and is not among its rows' FROM"
+                 " jobs AS j JOIN dispatches AS d ON d.job_row = j.row" WHERE_JOB "NOT (" IN_JOB_OR_WARM("d.row") ")"},
     {"attempts", "SELECT " ATTEMPT("e.row") ", 'it has ended, and never began' " ALL_ROWS("endings", "e") WHERE_JOB
                  "NOT EXISTS (SELECT 1 FROM dispatches WHERE row = e.row)"},
-    {"attempts", "SELECT " ATTEMPT("h.attempt") ", 'it has a result URL, and never began' FROM jobs AS j JOIN hops AS h ON "
-                 IN_JOB_OR_WARM("h.attempt") WHERE_JOB "NOT EXISTS (SELECT 1 FROM dispatches WHERE row = h.attempt)"},
-    {"attempts", "SELECT " EXECUTION("c.row") ", 'it was closed after attempt ' || (c.row % 1024) || ', which never began' "
-                 ALL_ROWS("closed", "c") WHERE_JOB
+    {"attempts", "SELECT " ATTEMPT("h.attempt") ", 'it has a result URL, and never began' FROM jobs AS j JOIN hops AS h"
+                 " ON " IN_JOB_OR_WARM("h.attempt") WHERE_JOB
+                 "NOT EXISTS (SELECT 1 FROM dispatches WHERE row = h.attempt)"},
+    {"attempts", "SELECT " EXECUTION("c.row") ", 'it was closed after attempt ' || (c.row % 1024) || ', which never"
+                 " began' " ALL_ROWS("closed", "c") WHERE_JOB
                  "c.row % 1024 > 0 AND NOT EXISTS (SELECT 1 FROM dispatches WHERE row = c.row)"},
     {"attempts", "SELECT " EXECUTION("c.row") ", 'it was closed by closing ' || c.closing || ', which is not there' "
                  ALL_ROWS("closed", "c") WHERE_JOB "NOT EXISTS (SELECT 1 FROM closings WHERE id = c.closing)"},
@@ -93,9 +96,10 @@ static const struct check job_checks[] = {
               " e.status) || ' and nobody had opened it again' " ROWS("dispatches", "n")
               " JOIN endings AS e ON e.row = n.row - 1 LEFT JOIN closed AS c ON c.row = n.row - 1"
               " LEFT JOIN closings AS y ON y.id = c.closing" WHERE_JOB
-              "n.row % 1024 > 1 AND e.became IS NOT 'backing_off' AND e.status <> 'succeeded' AND y.status IS NOT 'pending'"},
-    {"paid_twice", "SELECT " ATTEMPT("n.row") ", 'it was posted while the result URL of the attempt before it was alive' "
-                   ROWS("dispatches", "n") " JOIN endings AS e ON e.row = n.row - 1" WHERE_JOB
+              "n.row % 1024 > 1 AND e.became IS NOT 'backing_off' AND e.status <> 'succeeded'"
+              " AND y.status IS NOT 'pending'"},
+    {"paid_twice", "SELECT " ATTEMPT("n.row") ", 'it was posted while the result URL of the attempt before it was"
+                   " alive' " ROWS("dispatches", "n") " JOIN endings AS e ON e.row = n.row - 1" WHERE_JOB
                    "n.row % 1024 > 1 AND (e.status = 'cancelled' OR e.class = 'timeout')"
                    " AND EXISTS (SELECT 1 FROM hops WHERE attempt = n.row - 1)"},
     {"body", "SELECT " ATTEMPT("n.row") ", 'it sent another body than the attempt before it, to the same region table' "
@@ -104,12 +108,13 @@ static const struct check job_checks[] = {
              " AND coalesce(n.request, '') <> '' AND coalesce(d.request, '') <> ''"},
 
     /* statuses and classes */
-    {"status", "SELECT " ATTEMPT("e.row") ", 'an attempt cannot end as ' || e.status || coalesce(' and the execution become '"
-               " || e.became, '') " ROWS("endings", "e") WHERE_JOB
+    {"status", "SELECT " ATTEMPT("e.row") ", 'an attempt cannot end as ' || e.status || coalesce(' and the execution"
+               " become ' || e.became, '') " ROWS("endings", "e") WHERE_JOB
                "(e.status NOT IN ('succeeded', 'failed', 'cancelled')"
                " OR (e.became IS NOT NULL AND (e.became <> 'backing_off' OR e.status <> 'failed')))"},
-    {"status", "SELECT " ATTEMPT("e.row") ", 'it is ' || e.status || ' with class ' || coalesce(e.class, 'none') || ' and '"
-               " || CASE WHEN e.error IS NULL THEN 'no error' ELSE 'an error' END " ROWS("endings", "e") WHERE_JOB
+    {"status", "SELECT " ATTEMPT("e.row") ", 'it is ' || e.status || ' with class ' || coalesce(e.class, 'none') ||"
+               " ' and ' || CASE WHEN e.error IS NULL THEN 'no error' ELSE 'an error' END "
+               ROWS("endings", "e") WHERE_JOB
                "((e.status = 'succeeded' AND (e.class IS NOT NULL OR e.error IS NOT NULL))"
                " OR (e.status = 'failed' AND (e.class IS NULL OR e.error IS NULL))"
                " OR (e.status = 'cancelled' AND coalesce(e.class, 'timeout') <> 'timeout'))"},
@@ -121,8 +126,8 @@ static const struct check job_checks[] = {
     {"status", "SELECT " ATTEMPT("e.row") ", CASE WHEN e.answer IS NULL THEN 'it has succeeded without an answer' ELSE"
                " 'it has an answer and has ' || e.status END " ROWS("endings", "e") WHERE_JOB
                "(e.status = 'succeeded') <> (e.answer IS NOT NULL)"},
-    {"status", "SELECT " EXECUTION("c.row") ", 'it was closed as ' || y.status || ' with class ' || coalesce(y.class, 'none')"
-               " || CASE WHEN y.ended_at IS NULL THEN ', at no time' ELSE '' END "
+    {"status", "SELECT " EXECUTION("c.row") ", 'it was closed as ' || y.status || ' with class ' || coalesce(y.class,"
+               " 'none') || CASE WHEN y.ended_at IS NULL THEN ', at no time' ELSE '' END "
                ROWS("closed", "c") " JOIN closings AS y ON y.id = c.closing" WHERE_JOB
                "NOT CASE y.status WHEN 'pending' THEN y.class IS NULL AND y.ended_at IS NULL"
                " WHEN 'failed' THEN y.class IS NOT NULL AND y.ended_at IS NOT NULL"
@@ -131,16 +136,16 @@ static const struct check job_checks[] = {
     {"status", "SELECT " ATTEMPT("c.row") ", 'it was closed after it had succeeded' " ROWS("closed", "c")
                " JOIN endings AS e ON e.row = c.row" WHERE_JOB "e.status = 'succeeded'"},
     {"state", "SELECT e.id, 'it is ' || e.status || ', and its job has ended' FROM jobs AS j JOIN executions AS e ON"
-              " e.job_id = j.id WHERE j.id = ?1 AND (" FINAL("j.state") " OR j.state IN ('partial', 'timed_out')) AND NOT ("
-              FINAL("e.status") ")"},
+              " e.job_id = j.id WHERE j.id = ?1 AND (" FINAL("j.state") " OR j.state IN ('partial', 'timed_out'))"
+              " AND NOT (" FINAL("e.status") ")"},
     {"state", "SELECT j.id, 'it is ' || j.state || ' with ' || (SELECT count(*) FROM executions WHERE job_id = j.id AND"
               " status = 'succeeded') || ' of ' || j.planned || ' succeeded' " JOB
               "CASE j.state WHEN 'succeeded' THEN EXISTS (SELECT 1 FROM executions WHERE job_id = j.id AND status <>"
               " 'succeeded') WHEN 'partial' THEN (SELECT count(*) FROM executions WHERE job_id = j.id AND status ="
               " 'succeeded') NOT BETWEEN 1 AND j.planned - 1"
               /* a row is durable before its request leaves, which is when a job starts */
-              " WHEN 'queued' THEN EXISTS (SELECT 1 FROM endings AS e WHERE " IN_JOB("e.row") ") OR EXISTS (SELECT 1 FROM"
-              " hops AS h WHERE " IN_JOB("h.attempt") ") ELSE 0 END"},
+              " WHEN 'queued' THEN EXISTS (SELECT 1 FROM endings AS e WHERE " IN_JOB("e.row") ") OR EXISTS (SELECT 1"
+              " FROM hops AS h WHERE " IN_JOB("h.attempt") ") ELSE 0 END"},
 
     /* counts */
     {"posts", "SELECT " ATTEMPT("e.row") ", 'with it the execution has ' || e.posts || ' posts, and had ' ||"
@@ -156,8 +161,9 @@ static const struct check job_checks[] = {
              " group_concat(number, ', ') FROM hops WHERE attempt = e.row), 'none') " ROWS("endings", "e") WHERE_JOB
              "(e.hops < 0 OR e.hops < (SELECT max(number) FROM hops WHERE attempt = e.row)"
              " OR (e.hops > 0 AND NOT EXISTS (SELECT 1 FROM hops WHERE attempt = e.row)))"},
-    {"hops", "SELECT " ATTEMPT("h.attempt") ", 'its first result URL came after ' || min(h.number) || ' hops' FROM jobs AS j"
-             " JOIN hops AS h ON " IN_JOB("h.attempt") " WHERE j.id = ?1 GROUP BY h.attempt HAVING min(h.number) <> 0"},
+    {"hops", "SELECT " ATTEMPT("h.attempt") ", 'its first result URL came after ' || min(h.number) || ' hops' FROM"
+             " jobs AS j JOIN hops AS h ON " IN_JOB("h.attempt")
+             " WHERE j.id = ?1 GROUP BY h.attempt HAVING min(h.number) <> 0"},
     {"hops", "SELECT " ATTEMPT("h.attempt") ", 'a result URL of it is missing' FROM jobs AS j JOIN hops AS h ON "
              IN_JOB("h.attempt") WHERE_JOB "coalesce(h.result_url, '') = ''"},
     {"counts", "SELECT " ATTEMPT("d.row") ", 'it was the ' || d.in_flight || '. request in flight' "
@@ -172,7 +178,8 @@ static const struct check job_checks[] = {
               ROWS("endings", "e") " JOIN dispatches AS d ON d.row = e.row" WHERE_JOB
               "(d.queued_at > e.dispatched_at + " SAME_CLOCK " OR e.dispatched_at > e.first_byte_at + " SAME_CLOCK
               " OR e.first_byte_at > e.ended_at + " SAME_CLOCK " OR e.dispatched_at > e.ended_at + " SAME_CLOCK ")"},
-    {"times", "SELECT " ATTEMPT("e.row") ", 'it has ended at no time' " ROWS("endings", "e") WHERE_JOB "e.ended_at IS NULL"},
+    {"times", "SELECT " ATTEMPT("e.row") ", 'it has ended at no time' " ROWS("endings", "e") WHERE_JOB
+              "e.ended_at IS NULL"},
     {"times", "SELECT " ATTEMPT("e.row") ", 'it was sent before the attempt before it had ended' " ROWS("endings", "e")
               " JOIN endings AS b ON b.row = e.row - 1 AND e.row % 1024 > 1" WHERE_JOB
               "b.ended_at > e.dispatched_at + " SAME_CLOCK},
@@ -185,8 +192,9 @@ static const struct check job_checks[] = {
     {"times", "SELECT j.id, 'it is ' || j.state || CASE WHEN j.ended_at IS NULL THEN ', and ended at no time' ELSE"
               " ', and has a time at which it ended' END " JOB
               "(" FINAL("j.state") " OR j.state IN ('partial', 'timed_out')) <> (j.ended_at IS NOT NULL)"},
-    {"times", "SELECT j.id, 'it has sent requests, and started at no time' " JOB "j.started_at IS NULL AND EXISTS (SELECT 1"
-              " FROM endings AS e WHERE e.dispatched_at IS NOT NULL AND " IN_JOB("e.row") ")"},
+    {"times", "SELECT j.id, 'it has sent requests, and started at no time' " JOB
+              "j.started_at IS NULL AND EXISTS (SELECT 1 FROM endings AS e WHERE e.dispatched_at IS NOT NULL"
+              " AND " IN_JOB("e.row") ")"},
     {"times", "SELECT " ATTEMPT("e.row") ", 'it ended after its job' " ROWS("endings", "e") WHERE_JOB
               "e.ended_at > j.ended_at + " OTHER_CLOCK},
 
@@ -203,14 +211,16 @@ static const struct check job_checks[] = {
 
 static const struct check file_checks[] = {
     {"file", "SELECT 'the file', integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'"},
-    {"orphan", "SELECT 'attempt row ' || row, 'it began, and belongs to no job' FROM dispatches AS d WHERE " NO_JOB("d.row / 1024")},
-    {"orphan", "SELECT 'attempt row ' || row, 'it has ended, and belongs to no job' FROM endings AS e WHERE " NO_JOB("e.row / 1024")},
+    {"orphan", "SELECT 'attempt row ' || row, 'it began, and belongs to no job' FROM dispatches AS d WHERE "
+               NO_JOB("d.row / 1024")},
+    {"orphan", "SELECT 'attempt row ' || row, 'it has ended, and belongs to no job' FROM endings AS e WHERE "
+               NO_JOB("e.row / 1024")},
     {"orphan", "SELECT 'attempt row ' || attempt, 'it has a result URL, and belongs to no job' FROM hops AS h WHERE "
                NO_JOB("h.attempt / 1024")},
     {"orphan", "SELECT 'execution row ' || (row / 1024), 'it was closed, and belongs to no job' FROM closed AS c WHERE "
                NO_JOB("c.row / 1024")},
-    {"orphan", "SELECT job_id, 'it has questions, and is not there' FROM questions WHERE job_id NOT IN (SELECT id FROM jobs)"
-               " GROUP BY job_id"},
+    {"orphan", "SELECT job_id, 'it has questions, and is not there' FROM questions WHERE job_id NOT IN (SELECT id FROM"
+               " jobs) GROUP BY job_id"},
 };
 
 /* ---- asking them ---- */

@@ -1,5 +1,5 @@
-/* What stands over a region table: laid over it whole or refused with a reason, and never more than limits and pauses. And
- * edits of the document leave one that says what was edited, and nothing else new. */
+/* What stands over a region table: laid over it whole or refused with a reason, and never more than limits and pauses.
+ * And edits of the document leave one that says what was edited, and nothing else new. */
 #include "fuzz.h"
 
 #include <cjson/cJSON.h>
@@ -27,7 +27,8 @@ static void check_table(const struct region_table *t)
     for (size_t i = 0; i < t->endpoint_count; i++) {
         const struct endpoint_spec *e = &t->endpoints[i];
         PROMISE(strcmp(e->url, urls[i]) == 0 && e->header_count <= 1 && !e->proxy, "%s", e->id);
-        PROMISE(e->slots >= 1 && e->deadline_us > 0 && e->hop_us > 0 && e->connect_us > 0 && e->poll_us > 0, "%s", e->id);
+        PROMISE(e->slots >= 1 && e->deadline_us > 0 && e->hop_us > 0 && e->connect_us > 0 && e->poll_us > 0, "%s",
+                e->id);
         PROMISE(!e->paused || *e->paused, "%s is paused for no reason", e->id);
     }
 }

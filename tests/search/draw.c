@@ -24,8 +24,9 @@ static struct dist between(struct search *s, double longest_s)
 static void draw_fault(struct search *s, struct fleet_fault *f)
 {
     static const enum fault_what kinds[] = {
-        FAULT_RESET, FAULT_HANG, FAULT_500, FAULT_503, FAULT_429, FAULT_429, FAULT_404, FAULT_401, FAULT_QUOTA, FAULT_MALFORMED,
-        FAULT_TRUNCATED, FAULT_EMPTY, FAULT_ERROR, FAULT_WRONG_REGION, FAULT_WRONG_MODEL, FAULT_SLOW, FAULT_REDIRECT_AWAY,
+        FAULT_RESET, FAULT_HANG, FAULT_500, FAULT_503, FAULT_429, FAULT_429, FAULT_404, FAULT_401, FAULT_QUOTA,
+        FAULT_MALFORMED, FAULT_TRUNCATED, FAULT_EMPTY, FAULT_ERROR, FAULT_WRONG_REGION, FAULT_WRONG_MODEL, FAULT_SLOW,
+        FAULT_REDIRECT_AWAY,
     };
     f->what = kinds[draw(s, ARRAY_LEN(kinds))];
     f->share = chance(s, 0.15) ? 1 : rng_unit(&s->rng) * 0.4;
@@ -86,7 +87,8 @@ static void draw_endpoint(struct search *s, struct region_table *t, unsigned i)
     if (t->group_count && chance(s, 0.6))
         spec->group = (int)draw(s, t->group_count);
     if (chance(s, 0.5))
-        spec->breaker = (struct breaker_rule){1 + (unsigned)draw(s, 5), MINUTE_US, (int64_t)(1 + draw(s, 40)) * SECOND_US};
+        spec->breaker = (struct breaker_rule){1 + (unsigned)draw(s, 5), MINUTE_US,
+                                              (int64_t)(1 + draw(s, 40)) * SECOND_US};
     if (chance(s, 0.3))
         spec->adaptive = (struct adaptive_rule){1, 1 + (unsigned)draw(s, 6)};
     if (chance(s, 0.05))

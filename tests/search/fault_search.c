@@ -79,7 +79,8 @@ static uint64_t rows_closed(void *ctx, const struct rows_closed *c)
     for (size_t i = 0; c->endpoint && i < s->first_table->endpoint_count; i++)
         if (strcmp(s->table->endpoints[i].id, c->endpoint) == 0)
             r.endpoint = (int)i;
-    trace(s, "rows from %d, %d of them, are closed as %s: %s", (int)c->first_row, (int)c->count, status_name(c->status), c->error);
+    trace(s, "rows from %d, %d of them, are closed as %s: %s", (int)c->first_row, (int)c->count,
+          status_name(c->status), c->error);
     return keep(s, &r);
 }
 
@@ -601,11 +602,11 @@ void __asan_on_error(void)
 
 static void tell(const struct figures *f, double took_s)
 {
-    printf("%" PRIu64 " scenarios, %" PRIu64 " steps, %" PRIu64 " events, %" PRIu64 " POSTs, %" PRIu64 " faults, %" PRIu64
-           " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64 " table edits, %" PRIu64
+    printf("%" PRIu64 " scenarios, %" PRIu64 " steps, %" PRIu64 " events, %" PRIu64 " POSTs, %" PRIu64
+           " faults, %" PRIu64 " crashes, %" PRIu64 " stops, %" PRIu64 " clock jumps, %" PRIu64 " table edits, %" PRIu64
            " pauses, %" PRIu64 " cancelled, 0 broken promises, %.1f s\n",
-           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, f->retunings, f->pauses,
-           f->cancels, took_s);
+           f->scenarios, f->steps, f->events, f->posts, f->faults, f->crashes, f->stops, f->jumps, f->retunings,
+           f->pauses, f->cancels, took_s);
 }
 
 int main(int argc, char **argv)

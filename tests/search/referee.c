@@ -297,7 +297,8 @@ void referee_injected(struct search *s, const struct open_exchange *o)
 void referee_event(struct search *s, const struct event *e)
 {
     if (e->kind == EVENT_BREAKER_OPENED)
-        s->endpoints[e->endpoint->index].open_until_us = e->wait_us == NEVER_US ? NEVER_US : search_now_us(s) + e->wait_us;
+        s->endpoints[e->endpoint->index].open_until_us =
+            e->wait_us == NEVER_US ? NEVER_US : search_now_us(s) + e->wait_us;
     if (e->kind == EVENT_BREAKER_CLOSED)
         s->endpoints[e->endpoint->index].open_until_us = 0;
     if (e->kind != EVENT_EXECUTION_ENDED)
@@ -305,7 +306,8 @@ void referee_event(struct search *s, const struct event *e)
     for (unsigned i = 0; i < s->job_count; i++)
         if (s->jobs[i].job == e->job) {
             const struct row *row = &s->disk[s->jobs[i].first_row + (int64_t)plan_number(e->job->plan, e->cell)];
-            PROMISE(s, row->status == e->status, "told as %s, on disk it is %s", status_name(e->status), status_name(row->status));
+            PROMISE(s, row->status == e->status, "told as %s, on disk it is %s", status_name(e->status),
+                    status_name(row->status));
         }
 }
 
@@ -382,12 +384,15 @@ static void check_counters(struct search *s, struct search_job *j)
             PROMISE(s, s->said[row].status == status, "row %d counts as %s and is recorded as %s", (int)row,
                     status_name(status), status_name(s->said[row].status));
         if (status == STATUS_SUCCEEDED || status == STATUS_FAILED)
-            PROMISE(s, s->disk[row].status == status, "row %d counts as %s before it is on disk", (int)row, status_name(status));
+            PROMISE(s, s->disk[row].status == status, "row %d counts as %s before it is on disk", (int)row,
+                    status_name(status));
     }
     PROMISE(s, memcmp(by_status, view.tally.by_status, sizeof by_status) == 0, "the tally is not what a recount gives");
-    PROMISE(s, view.posts == posts && view.hops == hops, "the job counts %" PRIu64 " POSTs, %" PRIu64 " hops; there were %" PRIu64 ", %" PRIu64,
+    PROMISE(s, view.posts == posts && view.hops == hops,
+            "the job counts %" PRIu64 " POSTs, %" PRIu64 " hops; there were %" PRIu64 ", %" PRIu64,
             view.posts, view.hops, posts, hops);
-    PROMISE(s, view.in_flight == held_by(s, j, -1, -1), "%u count as in flight, %u are", view.in_flight, held_by(s, j, -1, -1));
+    PROMISE(s, view.in_flight == held_by(s, j, -1, -1), "%u count as in flight, %u are", view.in_flight,
+            held_by(s, j, -1, -1));
     for (size_t i = 0; i < s->table->endpoint_count; i++)
         PROMISE(s, j->job->lines[i].backing_off <= backing_off[i], "more wait at endpoint %zu than were sent off", i);
 }
@@ -410,7 +415,8 @@ static bool line_has_pending(const struct line *line)
 static bool is_free(struct search *s, const struct gate *g)
 {
     int64_t retry_us;
-    return !g || (sema_free_at(&g->sema, search_now_us(s), &retry_us) && (!gate_limit(g) || g->sema.used < gate_limit(g)));
+    return !g || (sema_free_at(&g->sema, search_now_us(s), &retry_us) &&
+                  (!gate_limit(g) || g->sema.used < gate_limit(g)));
 }
 
 /* Nobody who has work and could start it waits. */
@@ -421,9 +427,11 @@ static void check_starvation(struct search *s, struct search_job *j)
         struct endpoint *e = line->endpoint;
         bool may = !endpoint_away(e) && is_free(s, &e->gate) && is_free(s, e->group) && is_free(s, e->region) &&
                    is_free(s, &s->engine->global) && (!j->spec->in_flight || is_free(s, &j->job->gate));
-        bool works = e->breaker.state == BREAKER_CLOSED || (e->breaker.state == BREAKER_HALF_OPEN && !e->breaker.probing) ||
+        bool works = e->breaker.state == BREAKER_CLOSED ||
+                     (e->breaker.state == BREAKER_HALF_OPEN && !e->breaker.probing) ||
                      (e->breaker.state == BREAKER_OPEN && search_now_us(s) >= e->breaker.open_until_us);
-        PROMISE(s, !may || !works || !line_has_pending(line), "%s has work, every permit is free, and nothing starts", e->spec->id);
+        PROMISE(s, !may || !works || !line_has_pending(line), "%s has work, every permit is free, and nothing starts",
+                e->spec->id);
     }
 }
 
@@ -433,7 +441,8 @@ static void check_deadlines(struct search *s)
         const struct open_exchange *o = &s->open[i];
         int64_t whole_us = s->watched[o->row].started_us + o->x->endpoint->deadline_us;
         int64_t hop_us = o->sent_us + o->x->endpoint->hop_us;
-        PROMISE(s, search_now_us(s) <= whole_us && search_now_us(s) <= hop_us, "row %u is in flight past its deadline", o->row);
+        PROMISE(s, search_now_us(s) <= whole_us && search_now_us(s) <= hop_us, "row %u is in flight past its deadline",
+                o->row);
     }
 }
 
@@ -460,8 +469,10 @@ void referee_job_over(struct search *s, struct search_job *j)
     if (s->store_failed)
         return;
     for (int64_t i = j->first_row; i < j->first_row + (int64_t)j->count; i++) {
-        PROMISE(s, status_is_final(s->disk[i].status), "the job is over and row %d is %s", (int)i, status_name(s->disk[i].status));
-        PROMISE(s, s->disk[i].status == s->said[i].status, "the job is over and the end of row %d is not on disk", (int)i);
+        PROMISE(s, status_is_final(s->disk[i].status), "the job is over and row %d is %s", (int)i,
+                status_name(s->disk[i].status));
+        PROMISE(s, s->disk[i].status == s->said[i].status, "the job is over and the end of row %d is not on disk",
+                (int)i);
         PROMISE(s, !s->watched[i].held, "the job is over and row %d is in flight", (int)i);
     }
 }

@@ -28,7 +28,8 @@ static void apply_began(struct search *s, struct row *row, const struct record *
     unsigned most = s->table->endpoints[endpoint_of_row(s, r->row)].retry.attempts;
     PROMISE(s, waits(row), "row %lld is dispatched while it is %s", (long long)r->row, status_name(row->status));
     PROMISE(s, row->last == LAST_NONE || row->last == LAST_ENDED, "row %lld: two attempts at once", (long long)r->row);
-    PROMISE(s, r->number == row->attempts + 1, "row %lld: attempt %u after %u", (long long)r->row, r->number, row->attempts);
+    PROMISE(s, r->number == row->attempts + 1, "row %lld: attempt %u after %u", (long long)r->row, r->number,
+            row->attempts);
     PROMISE(s, r->number - row->forgiven - s->watched[r->row].pardons <= most, "row %lld: attempt %u of %u",
             (long long)r->row, r->number, most);
     row->attempts = r->number;
@@ -40,9 +41,12 @@ static void apply_began(struct search *s, struct row *row, const struct record *
 
 static void apply_hopped(struct search *s, struct row *row, const struct record *r)
 {
-    PROMISE(s, row->last == LAST_DISPATCHED || row->last == LAST_HOPPED, "row %lld: a hop of no attempt", (long long)r->row);
-    PROMISE(s, r->number == row->attempts, "row %lld: a hop of attempt %u in %u", (long long)r->row, r->number, row->attempts);
-    PROMISE(s, !row->hopped || r->hops > row->url_hops, "row %lld: hop %u is recorded twice", (long long)r->row, r->hops);
+    PROMISE(s, row->last == LAST_DISPATCHED || row->last == LAST_HOPPED, "row %lld: a hop of no attempt",
+            (long long)r->row);
+    PROMISE(s, r->number == row->attempts, "row %lld: a hop of attempt %u in %u", (long long)r->row, r->number,
+            row->attempts);
+    PROMISE(s, !row->hopped || r->hops > row->url_hops, "row %lld: hop %u is recorded twice", (long long)r->row,
+            r->hops);
     row->last = LAST_HOPPED;
     row->hopped = true;
     row->url_hops = r->hops;
@@ -52,12 +56,16 @@ static void apply_hopped(struct search *s, struct row *row, const struct record 
 
 static void apply_ended(struct search *s, struct row *row, const struct record *r)
 {
-    PROMISE(s, row->last == LAST_DISPATCHED || row->last == LAST_HOPPED, "row %lld: its attempt ends twice", (long long)r->row);
-    PROMISE(s, r->number == row->attempts, "row %lld: attempt %u ends in %u", (long long)r->row, r->number, row->attempts);
-    PROMISE(s, status_is_final(r->attempt_status) && r->attempt_status != STATUS_SKIPPED, "row %lld: an attempt ends %s",
-            (long long)r->row, status_name(r->attempt_status));
-    PROMISE(s, r->status == r->attempt_status || (r->attempt_status == STATUS_FAILED && r->status == STATUS_BACKING_OFF),
-            "row %lld: %s after an attempt that %s", (long long)r->row, status_name(r->status), status_name(r->attempt_status));
+    PROMISE(s, row->last == LAST_DISPATCHED || row->last == LAST_HOPPED, "row %lld: its attempt ends twice",
+            (long long)r->row);
+    PROMISE(s, r->number == row->attempts, "row %lld: attempt %u ends in %u", (long long)r->row, r->number,
+            row->attempts);
+    PROMISE(s, status_is_final(r->attempt_status) && r->attempt_status != STATUS_SKIPPED,
+            "row %lld: an attempt ends %s", (long long)r->row, status_name(r->attempt_status));
+    PROMISE(s, r->status == r->attempt_status ||
+            (r->attempt_status == STATUS_FAILED && r->status == STATUS_BACKING_OFF),
+            "row %lld: %s after an attempt that %s", (long long)r->row, status_name(r->status),
+            status_name(r->attempt_status));
     row->last = LAST_ENDED;
     row->status = r->status;
     row->ended = r->attempt_status;
@@ -70,13 +78,15 @@ static void apply_ended(struct search *s, struct row *row, const struct record *
 
 static void apply_closed(struct search *s, struct row *rows, const struct record *r)
 {
-    PROMISE(s, status_is_final(r->status) && r->status != STATUS_SUCCEEDED, "rows are closed as %s", status_name(r->status));
+    PROMISE(s, status_is_final(r->status) && r->status != STATUS_SUCCEEDED, "rows are closed as %s",
+            status_name(r->status));
     for (int64_t i = r->row; i < r->row + (int64_t)r->count; i++) {
         struct row *row = &rows[i];
         if (r->endpoint >= 0 && endpoint_of_row(s, i) != (unsigned)r->endpoint)
             continue;
         if (r->waiting_only ? !waits(row) : status_is_final(row->status)) {
-            PROMISE(s, r->waiting_only || r->count > 1, "row %lld is closed while it is %s", (long long)i, status_name(row->status));
+            PROMISE(s, r->waiting_only || r->count > 1, "row %lld is closed while it is %s", (long long)i,
+                    status_name(row->status));
             continue;
         }
         row->status = r->status;

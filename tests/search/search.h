@@ -13,7 +13,8 @@
 #include "sim/plain.h"
 #include "sim/virtual.h"
 
-enum { JOBS_MAX = 2, ROWS_MAX = 256, ENDPOINTS_MAX = 6, OPEN_MAX = 256, LANES_MAX = 16, URL_BYTES = 192, LIVES_MAX = 4 };
+enum { JOBS_MAX = 2, ROWS_MAX = 256, ENDPOINTS_MAX = 6, OPEN_MAX = 256, LANES_MAX = 16, URL_BYTES = 192,
+       LIVES_MAX = 4 };
 
 /* ---- what the store knows of an execution ---- */
 

@@ -1,5 +1,5 @@
-/* held.h -- a block of memory and what it is full of. Blocks that overlap, or move without their bytes, show up as another
- * block's mark. */
+/* held.h -- a block of memory and what it is full of. Blocks that overlap, or move without their bytes, show up as
+ * another block's mark. */
 #ifndef TESTS_UNIT_HELD_H
 #define TESTS_UNIT_HELD_H
 

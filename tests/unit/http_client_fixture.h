@@ -1,5 +1,5 @@
-/* http_client_fixture.h -- the HTTP client before a server that can misbehave in every way: a stub of plain sockets on the
- * same loop, which counts connections and whole requests, and does with each request what its case says. */
+/* http_client_fixture.h -- the HTTP client before a server that can misbehave in every way: a stub of plain sockets on
+ * the same loop, which counts connections and whole requests, and does with each request what its case says. */
 #ifndef TESTS_HTTP_CLIENT_FIXTURE_H
 #define TESTS_HTTP_CLIENT_FIXTURE_H
 

@@ -90,7 +90,8 @@ static inline struct job_file *load_good(struct folder *f, const char *script)
     return load_good_with(f, "job.lua", (struct job_file_options){0});
 }
 
-static inline void expect_error_with(struct folder *f, const char *name, struct job_file_options o, const char *const *parts)
+static inline void expect_error_with(struct folder *f, const char *name, struct job_file_options o,
+                                     const char *const *parts)
 {
     struct err err = {0};
     struct job_file *job = folder_load(f, name, o, &err);

@@ -149,7 +149,8 @@ static void all_answer_at_once(struct world *w)
     while (w->flying_count) {
         struct exchange *x = w->flying[0].x;
         world_land(w, 0);
-        engine_exchange_ended(w->engine, x, &(struct response){.wire = WIRE_ANSWERED, .http_status = 200, .body = STR("ok")});
+        engine_exchange_ended(w->engine, x,
+                              &(struct response){.wire = WIRE_ANSWERED, .http_status = 200, .body = STR("ok")});
     }
 }
 

@@ -133,10 +133,12 @@ static void a_list_is_mapped(void **state)
                      "local made = all:map(function(row, n) calls = calls + 1\n"
                      "    return { id = row.id .. n, prompt = row.text .. '?', n = n } end)\n"
                      "assert(#made == 2 and calls == 0 and made[2].id == 'b2' and made[3] == nil and calls == 1)\n"
-                     "assert(made[1] ~= made[1] and tostring(made) == 'q.jsonl (2 rows)' and rawequal(all[1], all[1]))\n"
+                     "assert(made[1] ~= made[1] and tostring(made) == 'q.jsonl (2 rows)'"
+                     " and rawequal(all[1], all[1]))\n"
                      "for n, row in ipairs(made) do assert(row.n == n) end\n"
                      "assert(coroutine.wrap(function() return made[1].id end)() == 'a1')\n"
-                     "assert(not pcall(all.map, all) and not pcall(all.map, {}, print) and not pcall(all.map, all, 5))\n"
+                     "assert(not pcall(all.map, all) and not pcall(all.map, {}, print)"
+                     " and not pcall(all.map, all, 5))\n"
                      "all[2].text = 'changed'\n"
                      "return { questions = made:map(function(row) row.prompt = row.prompt .. '!'; return row end) }",
                      "a1=A?!=={\"n\":1};b2=changed?!=={\"n\":2};");

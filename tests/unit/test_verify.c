@@ -133,26 +133,26 @@ static const struct {
     {"DELETE FROM job_cells WHERE position = 1", "plan", "j-1"},
     {"UPDATE job_cells SET position = 7 WHERE position = 1", "plan", "j-1"},
     {"INSERT INTO jobs SELECT 9, 'j-9', name, 9, state, policy, created_at, started_at, ended_at, timeout_s, revision,"
-     " submitted_by, 4, planned, width, owner, owner_pid, owner_start, owner_boot, control_from, spec, NULL, NULL FROM jobs",
-     "plan", "j-1"},
+     " submitted_by, 4, planned, width, owner, owner_pid, owner_start, owner_boot, control_from, spec, NULL, NULL"
+     " FROM jobs", "plan", "j-1"},
     {"DELETE FROM job_files", "plan", "j-1"},
     {"DELETE FROM dispatches WHERE row = 3 * 1024 + 1", "attempts", "j-1.3.2"},
     {"UPDATE dispatches SET row = 2 * 1024 + 3 WHERE row = 2 * 1024 + 1", "attempts", "j-1.2.3"},
-    {"INSERT INTO dispatches SELECT 2 * 1024 + 3, job_row, cold, revision, in_flight, queued_at, recorded_at, url, request"
-     " FROM dispatches WHERE row = 2 * 1024 + 1", "rows", "j-1.2"},
+    {"INSERT INTO dispatches SELECT 2 * 1024 + 3, job_row, cold, revision, in_flight, queued_at, recorded_at, url,"
+     " request FROM dispatches WHERE row = 2 * 1024 + 1", "rows", "j-1.2"},
     {"UPDATE dispatches SET job_row = 5 WHERE row = 1024 + 1", "attempts", "j-1.1.1"},
-    {"INSERT INTO dispatches SELECT 99 * 1024 + 1, job_row, cold, revision, in_flight, queued_at, recorded_at, url, request"
-     " FROM dispatches WHERE row = 1024 + 1", "attempts", "j-1"},
+    {"INSERT INTO dispatches SELECT 99 * 1024 + 1, job_row, cold, revision, in_flight, queued_at, recorded_at, url,"
+     " request FROM dispatches WHERE row = 1024 + 1", "attempts", "j-1"},
     {"DELETE FROM dispatches WHERE row = 1024 + 1", "attempts", "j-1.1.1"},
     {"INSERT INTO hops VALUES (5 * 1024 + 1, 0, 303, 1, 1, 'https://r/')", "attempts", "j-1.5.1"},
     {"UPDATE closed SET row = row + 3", "attempts", "j-1.5"},
     {"DELETE FROM closings", "attempts", "j-1.5"},
-    {"UPDATE endings SET status = 'succeeded', became = NULL, class = NULL, error = NULL, answer = 'x' WHERE row = 3 * 1024"
-     " + 1", "order", "j-1.3.2"},
+    {"UPDATE endings SET status = 'succeeded', became = NULL, class = NULL, error = NULL, answer = 'x' WHERE row ="
+     " 3 * 1024 + 1", "order", "j-1.3.2"},
     {"DELETE FROM endings WHERE row = 3 * 1024 + 1", "order", "j-1.3.2"},
     {"UPDATE endings SET became = NULL WHERE row = 3 * 1024 + 1", "order", "j-1.3.2"},
-    {"INSERT INTO hops VALUES (3 * 1024 + 1, 0, 303, 1, 1, 'https://r/'); UPDATE endings SET class = 'timeout' WHERE row ="
-     " 3 * 1024 + 1", "paid_twice", "j-1.3.2"},
+    {"INSERT INTO hops VALUES (3 * 1024 + 1, 0, 303, 1, 1, 'https://r/'); UPDATE endings SET class = 'timeout' WHERE"
+     " row = 3 * 1024 + 1", "paid_twice", "j-1.3.2"},
     {"UPDATE dispatches SET request = 'other' WHERE row = 3 * 1024 + 2", "body", "j-1.3.2"},
     {"UPDATE endings SET status = 'running' WHERE row = 1024 + 1", "status", "j-1.1.1"},
     {"UPDATE endings SET became = 'skipped' WHERE row = 2 * 1024 + 1", "status", "j-1.2.1"},
@@ -173,8 +173,8 @@ static const struct {
     {"DELETE FROM endings WHERE row = 6 * 1024 + 1", "state", "j-1.6"},
     {"UPDATE jobs SET state = 'succeeded'", "state", "j-1"},
     {"UPDATE jobs SET state = 'queued'", "state", "j-1"},
-    {"UPDATE endings SET status = 'failed', class = 'tls', error = 'x', answer = NULL WHERE status = 'succeeded'", "state",
-     "j-1"},
+    {"UPDATE endings SET status = 'failed', class = 'tls', error = 'x', answer = NULL WHERE status = 'succeeded'",
+     "state", "j-1"},
     {"UPDATE endings SET posts = 0 WHERE row = 1024 + 1", "posts", "j-1.1.1"},
     {"UPDATE endings SET posts = 1 WHERE row = 3 * 1024 + 2", "posts", "j-1.3.2"},
     {"UPDATE endings SET posts = 9 WHERE row = 1024 + 1", "posts", "j-1.1.1"},

@@ -54,8 +54,8 @@ static inline void note(void *ctx, const struct event *e)
     if (e->kind == EVENT_ATTEMPT_FAILED || e->kind == EVENT_EXECUTION_ENDED)
         t->last_class = e->class;
     buf_addf(&t->trace, "%" PRId64 " %d %s %u/%u.%u #%u hops %u %s %s %s\n", e->at_us, (int)e->kind,
-             e->endpoint ? e->endpoint->id : "-", e->cell.question, e->cell.endpoint, e->cell.sample, e->attempt, e->hops,
-             status_name(e->status), class_name(e->class), e->error ? e->error : "");
+             e->endpoint ? e->endpoint->id : "-", e->cell.question, e->cell.endpoint, e->cell.sample, e->attempt,
+             e->hops, status_name(e->status), class_name(e->class), e->error ? e->error : "");
 }
 
 static inline void note_end(void *ctx, const struct exchange *x, const struct fleet_ended *e)
