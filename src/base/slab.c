@@ -39,11 +39,6 @@ static bool is_cut(size_t size)
     return SLAB_CUTS && size <= SLAB_BLOCK_MAX;
 }
 
-void slab_init(struct slab *s, size_t max_bytes)
-{
-    *s = (struct slab){.max_bytes = max_bytes};
-}
-
 void slab_done(struct slab *s)
 {
     while (s->pieces) {
@@ -51,7 +46,7 @@ void slab_done(struct slab *s)
         s->pieces = piece->next;
         free(piece);
     }
-    slab_init(s, s->max_bytes);
+    *s = (struct slab){0};
 }
 
 /* What is left of the piece before is too small for the block that is wanted, but not for others. */
@@ -62,12 +57,10 @@ static void put_rest(struct slab *s)
         slab_free(s, s->at, left / SLAB_STEP * SLAB_STEP);
 }
 
-static bool add_piece(struct slab *s, bool beyond)
+static bool add_piece(struct slab *s)
 {
     size_t size = s->piece_bytes < PIECE_LEAST ? PIECE_LEAST
                   : s->piece_bytes > PIECE_MOST ? PIECE_MOST : s->piece_bytes;
-    if (!beyond && (s->piece_bytes > s->max_bytes || size > s->max_bytes - s->piece_bytes))
-        return false;
     struct slab_piece *piece = malloc(size);
     if (!piece)
         return false;
@@ -80,8 +73,7 @@ static bool add_piece(struct slab *s, bool beyond)
     return true;
 }
 
-/* beyond: even if max_bytes are there. */
-static void *cut(struct slab *s, size_t size, bool beyond)
+static void *cut(struct slab *s, size_t size)
 {
     unsigned class = class_of(size);
     struct slab_block *b = s->free[class];
@@ -90,7 +82,7 @@ static void *cut(struct slab *s, size_t size, bool beyond)
         return b;
     }
     size = (class + 1u) * SLAB_STEP;
-    if ((size_t)(s->end - s->at) < size && !add_piece(s, beyond))
+    if ((size_t)(s->end - s->at) < size && !add_piece(s))
         return NULL;
     void *ptr = s->at;
     s->at += size;
@@ -99,7 +91,7 @@ static void *cut(struct slab *s, size_t size, bool beyond)
 
 void *slab_malloc(struct slab *s, size_t size)
 {
-    return is_cut(size) ? cut(s, size, false) : pool_malloc(size);
+    return is_cut(size) ? cut(s, size) : pool_malloc(size);
 }
 
 void slab_free(struct slab *s, void *ptr, size_t size)
@@ -127,7 +119,7 @@ void *slab_realloc(struct slab *s, void *ptr, size_t size, size_t new_size)
         fresh = pool_realloc(ptr, new_size);
         return fresh || !shrinks ? fresh : ptr;
     }
-    fresh = is_cut(new_size) ? cut(s, new_size, shrinks) : pool_malloc(new_size);
+    fresh = is_cut(new_size) ? cut(s, new_size) : pool_malloc(new_size);
     if (!fresh)
         return shrinks ? ptr : NULL; /* the machine has no memory: one that is too large will do */
     memcpy(fresh, ptr, shrinks ? new_size : size);

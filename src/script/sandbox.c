@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "base/mem.h"
+#include "base/pool.h"
 #include "base/timeutil.h"
 #include "script/numbers.h"
 #include "script/sandbox_priv.h"
@@ -18,7 +19,6 @@ enum {
     HOOK_INSTRUCTIONS = 1000,
     TRAFFIC_BYTES = 16 << 20,   /* allocated between two looks at the clock */
     MEMORY_LEAST = 1 << 20,     /* the libraries alone take 60 KB */
-    PIECES_PER_CAP = 2,         /* blocks of a size that is no longer asked for are never given back */
     MEMORY_RESERVE = 256 << 10, /* beyond the cap, so that a doomed state can still say why */
 };
 
@@ -121,18 +121,9 @@ void sandbox_charge(lua_State *L, size_t steps)
         sandbox_check_clock(L);
 }
 
-/* Lua asks a second time after a full collection; only that refusal is final. (Its string buffers ask once; then
- * the call fails with LUA_ERRMEM.) */
-static bool refuse(struct script *s, size_t nsize)
-{
-    sandbox_where(s->running, s->refused_where);
-    if (s->refused == nsize)
-        doom_memory(s);
-    s->refused = nsize;
-    return false;
-}
-
-/* Work that a single instruction does on long strings is charged here, for the hook does not see it. */
+/* Work that a single instruction does on long strings is charged here, for the hook does not see it; nor does it see
+ * the full collection that follows a refusal. Lua asks a second time after that; only then is a refusal final. (Its
+ * string buffers ask once; then the call fails with LUA_ERRMEM.) */
 static bool may_grow(struct script *s, size_t more, size_t nsize)
 {
     s->traffic_left -= (int64_t)nsize;
@@ -144,7 +135,31 @@ static bool may_grow(struct script *s, size_t more, size_t nsize)
         }
     }
     size_t room = s->limits.memory_bytes + (s->doomed ? MEMORY_RESERVE : 0);
-    return (more <= room && s->used <= room - more) || refuse(s, nsize);
+    if (more <= room && s->used <= room - more) {
+        if (s->refused == nsize)
+            s->refused = 0;
+        return true;
+    }
+    sandbox_where(s->running, s->refused_where);
+    if (s->refused == nsize)
+        doom_memory(s);
+    s->refused = nsize;
+    s->traffic_left = 0;
+    return false;
+}
+
+/* A slab is faster, but a script of others could make its pieces grow far beyond the cap. */
+static void *resize(struct script *s, void *ptr, size_t osize, size_t nsize)
+{
+    return s->options.trusted ? slab_realloc(&s->slab, ptr, osize, nsize) : pool_realloc(ptr, nsize);
+}
+
+static void release(struct script *s, void *ptr, size_t osize)
+{
+    if (s->options.trusted)
+        slab_free(&s->slab, ptr, osize);
+    else
+        pool_free(ptr);
 }
 
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
@@ -154,18 +169,14 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
         osize = 0; /* it is a type tag then */
     if (nsize == 0) {
         s->used -= osize;
-        slab_free(&s->slab, ptr, osize);
+        release(s, ptr, osize);
         return NULL;
     }
     if (nsize > osize && !may_grow(s, nsize - osize, nsize))
         return NULL;
-    void *fresh = slab_realloc(&s->slab, ptr, osize, nsize); /* Lua relies on shrinking never to fail */
-    if (!fresh) {
-        refuse(s, nsize);
-        return NULL;
-    }
-    if (s->refused == nsize)
-        s->refused = 0;
+    void *fresh = resize(s, ptr, osize, nsize);
+    if (!fresh)
+        return nsize <= osize ? ptr : NULL; /* Lua relies on shrinking never to fail */
     s->used = s->used - osize + nsize;
     return fresh;
 }
@@ -192,7 +203,6 @@ struct script *script_new(const struct script_options *o)
     s->limits = o->limits ? *o->limits : (struct script_limits)SCRIPT_LIMITS_DEFAULT;
     if (s->limits.memory_bytes < MEMORY_LEAST)
         s->limits.memory_bytes = MEMORY_LEAST;
-    slab_init(&s->slab, PIECES_PER_CAP * s->limits.memory_bytes);
     s->folder = o->folder ? realpath(o->folder[0] ? o->folder : ".", NULL) : NULL;
     s->options.folder = NULL; /* the caller's, for the length of this call */
     s->options.limits = NULL;

@@ -58,17 +58,18 @@ static void report_free(struct report *r)
 
 static void answer(struct report *r, int status)
 {
-    const char *said = buf_str(&r->err.text).ptr, *prefix = "canvass: ";
+    static const char prefix[] = "canvass: ", missing[] = "there is no job ";
+    const char *said = buf_str(&r->err.text).ptr;
     int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    if (strncmp(said, prefix, strlen(prefix)) == 0)
-        said += strlen(prefix);
+    if (strncmp(said, prefix, sizeof prefix - 1) == 0)
+        said += sizeof prefix - 1;
     if (code == 0 && !r->out.text.full && r->page)
         reply_page(r->call, buf_str(&r->out.text));
     else if (code == 0 && !r->out.text.full)
         reply_text(r->call, 200, "application/json", buf_str(&r->out.text));
     else if (code == 0)
         reply_problem(r->call, 500, "the report is larger than %d MiB", REPLY_MAX_BYTES >> 20);
-    else if (code == 2)
+    else if (code == 2 && strncmp(said, missing, sizeof missing - 1) == 0)
         reply_problem(r->call, 404, "%.*s", (int)strcspn(said, "\n"), said);
     else
         reply_problem(r->call, 503, "no report was made: %.*s", (int)strcspn(said, "\n"),

@@ -40,6 +40,14 @@ def clean_environment(extra=None):
     return env
 
 
+def plain_binary():
+    """For what a binary built with sanitizers cannot show: then the optimised one beside it is taken."""
+    for path in (BINARY, str(ROOT / "build" / "canvass")):
+        if os.path.exists(path) and b"__asan_init" not in pathlib.Path(path).read_bytes():
+            return path
+    pytest.skip("there is no binary without sanitizers: make")
+
+
 def check_sanitizers(text):
     for words in SANITIZERS:
         assert words not in text, text[-8000:]

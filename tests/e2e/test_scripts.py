@@ -1,10 +1,12 @@
 """The researcher's file: what is wrong with it and where; hostile scripts; data files; JSON specifications."""
+import itertools
 import json
+import subprocess
 import time
 
 import pytest
 
-from conftest import wait_until
+from conftest import clean_environment, plain_binary, wait_until
 from helpers import answer, job, replies, table
 
 Q = "questions = { { id = 'q', prompt = 'p' } }"
@@ -308,3 +310,18 @@ def test_the_script_is_kept(canvass, server, write):
     files = {r["name"]: r["text"] for r in canvass.rows("SELECT * FROM job_files ORDER BY position")}
     assert [text for name, text in files.items() if name.endswith("job.lua")] == [script]
     assert "return 'from a module'" in files.values() and '{"id": "a", "prompt": "x"}\n' in files.values()
+
+
+def test_memory_that_was_given_back_is_there_again(server, write, tmp_path):
+    """However the sizes change: each answer holds 0.5 MB of strings, of another length than those of the one before. The
+    sanitizers have an allocator of their own."""
+    numbers = itertools.count()
+
+    def reply(request):
+        length = 45 + 16 * next(numbers)
+        request.reply(200, answer(junk=[f"{n:08}" + "x" * (length - 8) for n in range(500_000 // length)]))
+
+    script, regions = write("job.lua", job(24)), write("t.lua", table({"us/m": server(reply).url()}))
+    ran = subprocess.run([plain_binary(), "run", script, "--regions", regions, "--script-memory", "4", "--db", "a.db"],
+                         cwd=tmp_path, env=clean_environment(), capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0 and "total 24/24" in ran.stdout, ran

@@ -10,7 +10,7 @@ import pytest
 
 from conftest import wait_until
 from daemon import Daemon
-from helpers import answer, job, questions, replies, table
+from helpers import Raw, answer, job, questions, replies, table
 
 
 @pytest.fixture
@@ -367,7 +367,8 @@ def test_a_job_that_cannot_be_gone_on_with_is_told_and_the_others_go_on(daemon, 
 def test_a_report_does_not_keep_anybody_waiting(daemon, server, canvass):
     upstream = server(lambda r: r.reply(200, answer("I cannot help with that." if "/us" in r.path and "2" in r.prompt else
                                                     "It is forty-two.")))
-    d = daemon(table({"us/m": upstream.url("/us"), "eu/m": upstream.url("/eu")}), jobs={"study.lua": job(3, samples=8)})
+    d = daemon(table({"us/m": upstream.url("/us"), "eu/m": upstream.url("/eu")}), jobs={
+        "study.lua": job(3, samples=8), "failing.lua": job(1, score=Raw("function() error 'no idea' end"))})
     job_id = d.submit(script="study.lua")
     d.wait_for(job_id)
     first = d.get(f"/api/v1/jobs/{job_id}/report")
@@ -377,6 +378,10 @@ def test_a_report_does_not_keep_anybody_waiting(daemon, server, canvass):
     assert d.get(f"/api/v1/jobs/{job_id}/report?seed=7").json["seed"] == 7
     for strange in ("--help", "-x", "%2e%2e", "a%00b", "x;id"):
         assert d.get(f"/api/v1/jobs/{strange}/report").status == 404
+    failing = d.submit(script="failing.lua")
+    d.wait_for(failing)
+    none = d.get(f"/api/v1/jobs/{failing}/report")
+    assert none.status == 503 and "no report was made: " in none.json["detail"] and "no idea" in none.json["detail"], none
     for _ in range(5):  # who goes away takes the process along
         with socket.create_connection(("127.0.0.1", d.port)) as s:
             s.sendall(f"GET /api/v1/jobs/{job_id}/report HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

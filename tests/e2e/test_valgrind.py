@@ -1,21 +1,9 @@
 """The main job once more, under valgrind: reads of what was never written, which the address sanitizer does not see."""
-import os
-import pathlib
 import subprocess
 
-import pytest
-
-from conftest import BINARY, ROOT, clean_environment
+from conftest import ROOT, clean_environment, plain_binary
 
 EXAMPLE = ROOT / "examples" / "bias-detection"
-
-
-def plain_binary():
-    """Valgrind cannot run a binary built with sanitizers: then the optimised one beside it is taken."""
-    for path in (BINARY, str(ROOT / "build" / "canvass")):
-        if os.path.exists(path) and b"__asan_init" not in pathlib.Path(path).read_bytes():
-            return path
-    pytest.skip("there is no binary without sanitizers: make")
 
 
 def test_the_main_job(fleet, tmp_path):

@@ -297,6 +297,18 @@ static void test_work_in_c_is_charged(void **state)
     }
 }
 
+/* A full collection, which a refused block brings about, is work too. */
+static void test_a_collection_is_charged(void **state)
+{
+    (void)state;
+    struct script_limits limits = {.load_us = 1, .call_us = 1, .memory_bytes = 8u << 20};
+    struct script *s = script_new(&(struct script_options){.limits = &limits});
+    struct err err;
+    assert_false(run(s, "local s = 'xxx' for i = 1, 20 do s = s .. s end\nfor i = 1, 3 do local t = s .. i end", &err));
+    assert_has(err.text, "of CPU time");
+    script_free(s);
+}
+
 static void count_line(void *ctx, const char *line)
 {
     (void)line;
@@ -577,6 +589,7 @@ int main(void)
         cmocka_unit_test(test_stack_overflow_is_an_ordinary_error),
         cmocka_unit_test(test_doom_says_where),
         cmocka_unit_test(test_work_in_c_is_charged),
+        cmocka_unit_test(test_a_collection_is_charged),
         cmocka_unit_test(test_nothing_runs_after_doom),
         cmocka_unit_test(test_each_call_has_its_own_budget),
         cmocka_unit_test(test_call_leaves_the_stack_as_promised),

@@ -1,4 +1,4 @@
-/* Blocks hold what was put into them, and the pieces they are cut from have a maximum. */
+/* Blocks hold what was put into them, cut from pieces or not. */
 #include "base/defs.h"
 #include "base/random.h"
 #include "held.h"
@@ -6,7 +6,7 @@
 #define SLAB_CUTS true
 #include "base/slab.c"
 
-enum { SLOTS = 300, STEPS = 200000, PLENTY = 64 << 20 };
+enum { SLOTS = 300, STEPS = 200000 };
 
 static size_t random_size(struct rng *rng)
 {
@@ -18,10 +18,9 @@ static void blocks_keep_their_bytes(void **state)
 {
     (void)state;
     struct held held[SLOTS] = {0};
-    struct slab slab;
+    struct slab slab = {0};
     struct rng rng;
     rng_seed(&rng, 7);
-    slab_init(&slab, PLENTY);
     for (int step = 0; step < STEPS; step++) {
         struct held *h = &held[rng_next(&rng) % SLOTS];
         size_t size = random_size(&rng), kept = h->size < size ? h->size : size;
@@ -46,8 +45,7 @@ static void blocks_keep_their_bytes(void **state)
 static void a_freed_block_is_the_next_of_its_size(void **state)
 {
     (void)state;
-    struct slab slab;
-    slab_init(&slab, PLENTY);
+    struct slab slab = {0};
     void *first = slab_malloc(&slab, 100);
     slab_free(&slab, first, 100);
     assert_ptr_not_equal(slab_malloc(&slab, 113), first);
@@ -55,42 +53,18 @@ static void a_freed_block_is_the_next_of_its_size(void **state)
     slab_done(&slab);
 }
 
-/* Small blocks, all freed, and then larger ones: what the small ones took is spent. */
-static void pieces_have_a_maximum(void **state)
+static void an_empty_slab_can_be_used_again(void **state)
 {
     (void)state;
-    enum { MOST = 1 << 20 };
-    static void *small[MOST / 16];
-    struct slab slab;
-    size_t count = 0;
-    slab_init(&slab, MOST);
-    while ((small[count] = slab_malloc(&slab, 16)))
-        count++;
-    assert_true(slab.piece_bytes <= MOST && count * 16 > MOST / 2);
-    for (size_t i = 0; i < count; i++)
-        slab_free(&slab, small[i], 16);
-    assert_non_null(slab_malloc(&slab, 16));
-    assert_null(slab_malloc(&slab, SLAB_BLOCK_MAX));
-    slab_done(&slab);
-}
-
-/* Lua has no answer to a shrinking that fails. */
-static void less_can_always_be_had(void **state)
-{
-    (void)state;
-    struct slab slab;
-    slab_init(&slab, 0);
-    unsigned char *large = slab_malloc(&slab, 3000);
-    assert_non_null(large);
-    assert_null(slab_malloc(&slab, 100));
-    memset(large, 7, 3000);
-    large = slab_realloc(&slab, large, 3000, 200);
-    assert_non_null(large);
-    large = slab_realloc(&slab, large, 200, 20);
-    assert_non_null(large);
-    held_check(&(struct held){large, 7, 20}, 20);
-    slab_free(&slab, large, 20);
-    slab_done(&slab);
+    struct slab slab = {0};
+    for (int round = 0; round < 3; round++) {
+        for (size_t size = 1; size <= 2 * SLAB_BLOCK_MAX; size++)
+            slab_free(&slab, slab_malloc(&slab, size), size);
+        assert_non_null(slab.pieces);
+        slab_done(&slab);
+        assert_null(slab.pieces);
+        assert_int_equal(slab.piece_bytes, 0);
+    }
 }
 
 int main(void)
@@ -98,8 +72,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_keep_their_bytes),
         cmocka_unit_test(a_freed_block_is_the_next_of_its_size),
-        cmocka_unit_test(pieces_have_a_maximum),
-        cmocka_unit_test(less_can_always_be_had),
+        cmocka_unit_test(an_empty_slab_can_be_used_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
