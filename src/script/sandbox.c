@@ -7,7 +7,6 @@
 #include <time.h>
 
 #include "base/mem.h"
-#include "base/pool.h"
 #include "base/timeutil.h"
 #include "script/numbers.h"
 #include "script/sandbox_priv.h"
@@ -19,6 +18,7 @@ enum {
     HOOK_INSTRUCTIONS = 1000,
     TRAFFIC_BYTES = 16 << 20,   /* allocated between two looks at the clock */
     MEMORY_LEAST = 1 << 20,     /* the libraries alone take 60 KB */
+    SLAB_PER_CAP = 2,
     MEMORY_RESERVE = 256 << 10, /* beyond the cap, so that a doomed state can still say why */
 };
 
@@ -148,20 +148,6 @@ static bool may_grow(struct script *s, size_t more, size_t nsize)
     return false;
 }
 
-/* A slab is faster, but a script of others could make its pieces grow far beyond the cap. */
-static void *resize(struct script *s, void *ptr, size_t osize, size_t nsize)
-{
-    return s->options.trusted ? slab_realloc(&s->slab, ptr, osize, nsize) : pool_realloc(ptr, nsize);
-}
-
-static void release(struct script *s, void *ptr, size_t osize)
-{
-    if (s->options.trusted)
-        slab_free(&s->slab, ptr, osize);
-    else
-        pool_free(ptr);
-}
-
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 {
     struct script *s = ud;
@@ -169,12 +155,12 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
         osize = 0; /* it is a type tag then */
     if (nsize == 0) {
         s->used -= osize;
-        release(s, ptr, osize);
+        slab_free(&s->slab, ptr, osize);
         return NULL;
     }
     if (nsize > osize && !may_grow(s, nsize - osize, nsize))
         return NULL;
-    void *fresh = resize(s, ptr, osize, nsize);
+    void *fresh = slab_realloc(&s->slab, ptr, osize, nsize);
     if (!fresh)
         return nsize <= osize ? ptr : NULL; /* Lua relies on shrinking never to fail */
     s->used = s->used - osize + nsize;
@@ -203,6 +189,8 @@ struct script *script_new(const struct script_options *o)
     s->limits = o->limits ? *o->limits : (struct script_limits)SCRIPT_LIMITS_DEFAULT;
     if (s->limits.memory_bytes < MEMORY_LEAST)
         s->limits.memory_bytes = MEMORY_LEAST;
+    if (o->trusted) /* the sizes that a script of others wants may change for as long as it lives */
+        slab_init(&s->slab, SLAB_PER_CAP * s->limits.memory_bytes);
     s->folder = o->folder ? realpath(o->folder[0] ? o->folder : ".", NULL) : NULL;
     s->options.folder = NULL; /* the caller's, for the length of this call */
     s->options.limits = NULL;

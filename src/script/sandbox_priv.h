@@ -27,7 +27,7 @@ struct script {
     struct script_options options;
     struct script_limits limits;
     char *folder;                  /* resolved; NULL: nowhere */
-    struct slab slab;              /* its memory, if it is trusted; else that is the pool's */
+    struct slab slab;              /* has room if it is trusted */
     size_t used, refused;          /* bytes held; size of the request refused last, 0 once it was met */
     char refused_where[SANDBOX_WHERE];
     int64_t traffic_left;          /* bytes to allocate until the clock is looked at */
