@@ -148,6 +148,12 @@ bool chance(struct search *s, double share);
 void scenario_draw(struct search *s);
 struct region_table *table_retuned(struct search *s, bool whole); /* one that may take the place of s->table */
 
+/* ---- ports.c ---- */
+void ports_begin(struct search *s, struct engine_ports *out); /* of a new engine */
+int64_t ports_next_us(const struct search *s);                /* when something is due, in them or in the fleet */
+void ports_run_due(struct search *s);
+void ports_fleet_ended(void *ctx, const struct exchange *x, const struct fleet_ended *e);
+
 /* ---- rows.c ---- */
 struct search_job *job_of_row(struct search *s, int64_t row);
 unsigned endpoint_of_row(struct search *s, int64_t row);
